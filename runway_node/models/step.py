@@ -1,0 +1,102 @@
+"""Step and Policy: what is ordered, and how. Nothing here knows a provider's names or touches a file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError, field_validator
+
+from ..errors import StepError
+from ..settings import Provider
+from .base import Frozen
+from .picture import AnyPicture, Keyframe
+
+MAX_SEED = 2**32 - 1
+"""Both providers document 0 to 4294967295."""
+
+T = TypeVar("T")
+
+
+class Step(Frozen):
+    """What is ordered. Two equal steps on the same frames are the same order.
+
+    Args:
+        prompt: What the clip should become. At most 1,000 UTF-16 units for both Aleph models.
+        model: The model's name; unset: the provider's default.
+        provider: "cometapi" or "runway"; unset: the one whose key is set.
+        seed: 0 to 4294967295; unset: derived from the step, so that the same step asks for the same look.
+        take: Another number is another try at the same step (with another derived seed).
+        references: Stills whose style or content to follow, where the model takes them.
+        keyframes: Stills for moments of the clip, where the model takes them.
+        aspect: The result's shape, such as "9:16"; unset: the source's.
+        moderation: "low" is less strict about recognisable public figures; unset: the provider's default.
+        output_format: What the model is asked to answer with; only "mp4" so far.
+
+    """
+
+    prompt: str = ""
+    model: str | None = None
+    provider: Provider | None = None
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    take: int = Field(1, ge=1)
+    references: tuple[AnyPicture, ...] = ()
+    keyframes: tuple[Keyframe, ...] = ()
+    aspect: str | None = Field(None, pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$")
+    moderation: Literal["auto", "low"] | None = None
+    output_format: str = "mp4"
+
+    @field_validator("references", "keyframes", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    def effective_seed(self) -> int:
+        """The seed that is sent: the one set, else a hash of prompt, model and take (the same in every session)."""
+        if self.seed is not None:
+            return self.seed
+        text = f"{self.prompt}\0{self.model or ''}\0{self.take}"
+        return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+
+
+class Policy(Frozen):
+    """How an order is carried out; never part of what is ordered.
+
+    Args:
+        max_seconds: Paid seconds this run may order; unset: the setting, else 60, and no limit on loopback.
+        max_credits: Credits this run may order; refused where the model's price is unknown.
+        timeout: Seconds the task may run, the provider's queue apart; unset: the setting.
+        queue_timeout: Seconds the task may wait in the provider's queue.
+        on_timeout: "detach" leaves the task running and tells its id; "cancel" cancels it where the provider can.
+        on_interrupt: The same for Ctrl-C and a host's Stop.
+        delivery: "auto" inlines what fits and uploads the rest; "inline" and "upload" insist.
+        conform: "trim" cuts or extends a wrong tail; "retime" stretches the answer over the range.
+        allow_sdr: Accept that an HDR (PQ or HLG) source comes back in standard range.
+
+    """
+
+    max_seconds: float | None = Field(None, gt=0)
+    max_credits: float | None = Field(None, gt=0)
+    timeout: float | None = Field(None, gt=0)
+    queue_timeout: float = Field(24 * 3600.0, gt=0)
+    on_timeout: Literal["detach", "cancel"] = "detach"
+    on_interrupt: Literal["cancel", "detach"] = "cancel"
+    delivery: Literal["auto", "inline", "upload"] = "auto"
+    conform: Literal["trim", "retime"] = "trim"
+    allow_sdr: bool = False
+
+
+def build(kind: Callable[..., T], **values: Any) -> T:  # noqa: ANN401
+    """`kind(**values)` for `Step`, `Policy` or `Keyframe`, with a bad field as one clear line.
+
+    Raises:
+        StepError: The first field that is wrong, and why.
+
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or kind.__name__.lower()
+        raise StepError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,201 @@
+"""Settings: keys, base URLs, folders, limits, raw model rows.
+
+Only this file reads the environment and the settings file. A key is a `SecretStr` from here to the request's header.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .errors import SettingsError
+
+Provider = Literal["cometapi", "runway"]
+
+KEY_VARIABLES: dict[Provider, str] = {"cometapi": "COMETAPI_KEY", "runway": "RUNWAYML_API_SECRET"}
+"""Where each provider's key is read from: CometAPI's documentation and Runway's SDK use these names."""
+
+# People paste the base URL with the path that other tools want; the routes below it are ours to add.
+_KNOWN_TAILS = ("/runwayml/v1", "/runwayml", "/v1")
+
+
+@functools.lru_cache(maxsize=64)
+def is_loopback(url: str) -> bool:
+    """Whether *url* names this machine by a loopback address or as localhost."""
+    host = (urlsplit(url).hostname or "").lower()
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _base_url(value: str) -> str:
+    value = value.strip().rstrip("/")
+    for tail in _KNOWN_TAILS:
+        value = value.removesuffix(tail)
+    parts = urlsplit(value)
+    if not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("a base URL is https://HOST, with no user, query or fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
+        raise ValueError("a base URL is https; plain http is accepted on loopback only")
+    return value
+
+
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+
+
+def _both(name: str, variable: str) -> AliasChoices:
+    return AliasChoices(name, variable)
+
+
+class Settings(BaseSettings):
+    """What this machine and this person bring to every order.
+
+    Read from keyword arguments, then the environment, then the settings file (`settings_path()`), in that order.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True, env_prefix="RUNWAY_NODE_"
+    )
+
+    cometapi_key: SecretStr | None = Field(None, validation_alias=_both("cometapi_key", "COMETAPI_KEY"))
+    cometapi_base_url: BaseUrl = Field(
+        "https://api.cometapi.com", validation_alias=_both("cometapi_base_url", "COMETAPI_BASE_URL")
+    )
+    runway_key: SecretStr | None = Field(None, validation_alias=_both("runway_key", "RUNWAYML_API_SECRET"))
+    runway_base_url: BaseUrl = Field(
+        "https://api.dev.runwayml.com", validation_alias=_both("runway_base_url", "RUNWAYML_BASE_URL")
+    )
+    provider: Provider | None = None
+    """Used where a step names none; unset: the one whose key is set."""
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("runway-node", appauthor=False))
+    """Where paid results are kept; a local disk, not a network share."""
+    poll_interval: float = Field(5.0, gt=0, le=300)
+    """Seconds between two looks at a task. Runway asks for no less than 5; less is used on loopback only."""
+    max_concurrency: int = Field(5, ge=1, le=100)
+    """Paid calls under way at once from one process."""
+    max_seconds: float | None = Field(None, gt=0)
+    """Paid seconds one run may order; unset: 60, and no limit on loopback."""
+    max_credits: float | None = Field(None, gt=0)
+    """Credits one run may order; unset: no limit."""
+    timeout: float = Field(1800.0, gt=0)
+    """Seconds a task may run, time in the provider's queue apart."""
+    models: tuple[dict[str, Any], ...] = ()
+    """Rows added to, or laid over, the model table: `[[models]]` in the settings file (see `models.Model`)."""
+
+    @field_validator("cometapi_key", "runway_key", mode="before")
+    @classmethod
+    def _header_safe(cls, key: object) -> object:
+        text = key.get_secret_value() if isinstance(key, SecretStr) else key
+        if not isinstance(text, str):
+            return key
+        text = text.strip()
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("a key is one line of ASCII without spaces")
+        return SecretStr(text) if text else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _SettingsFile(settings_cls)
+
+    def key(self, provider: Provider) -> SecretStr:
+        """The key for *provider*; raises `SettingsError` where there is none."""
+        key = self.cometapi_key if provider == "cometapi" else self.runway_key
+        if key is None:
+            raise SettingsError(f"There is no key for {provider}", f"Set {KEY_VARIABLES[provider]}")
+        return key
+
+    def base_url(self, provider: Provider) -> str:
+        """The origin that *provider*'s routes are added to."""
+        return self.cometapi_base_url if provider == "cometapi" else self.runway_base_url
+
+    def loopback(self, provider: Provider) -> bool:
+        """Whether *provider* is played by a server on this machine, such as the sandbox: nothing is paid there."""
+        return is_loopback(self.base_url(provider))
+
+    def choose_provider(self, asked: Provider | None = None) -> Provider:
+        """The provider to use: the one asked for, the one set, or the only one with a key.
+
+        Raises:
+            SettingsError: There is no key, or there are two and nothing says which.
+
+        """
+        if asked or self.provider:
+            return asked or self.provider  # type: ignore[return-value]  # mypy: one of the two is set
+        keyed: list[Provider] = [p for p in KEY_VARIABLES if self._has_key(p)]
+        if len(keyed) == 1:
+            return keyed[0]
+        names = " and ".join(KEY_VARIABLES.values())
+        if keyed:
+            raise SettingsError(
+                f"{names} are both set", "Say which to use: provider=, --provider or RUNWAY_NODE_PROVIDER"
+            )
+        raise SettingsError(
+            "There is no API key",
+            f"Set {names.replace(' and ', ' or ')}; to try it without a key: runway-node demo",
+        )
+
+    def _has_key(self, provider: Provider) -> bool:
+        return (self.cometapi_key if provider == "cometapi" else self.runway_key) is not None
+
+
+def settings_path() -> Path:
+    """The settings file: `RUNWAY_NODE_SETTINGS`, else `settings.toml` in the user's configuration folder."""
+    named = os.environ.get("RUNWAY_NODE_SETTINGS")
+    return Path(named) if named else platformdirs.user_config_path("runway-node", appauthor=False) / "settings.toml"
+
+
+def load_settings(**values: object) -> Settings:
+    """`Settings(**values)`, with a bad one as a single clear line.
+
+    Raises:
+        SettingsError: A value is wrong, or the settings file cannot be read; the value itself is never shown.
+
+    """
+    try:
+        return Settings(**values)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"Setting {where}: {message}", f"Mend it in the environment or in {settings_path()}") from None
+
+
+class _SettingsFile(PydanticBaseSettingsSource):
+    """The settings file as a source; a file that holds a key must be private."""
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False  # the base class asks for it; __call__ answers whole
+
+    def __call__(self) -> dict[str, Any]:
+        path = settings_path()
+        try:
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text)
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"The settings file {path} cannot be read: {error}", "Mend or remove it") from None
+        holds_key = any(name.lower() in {"cometapi_key", "runway_key"} for name in values)
+        if holds_key and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise SettingsError(f"{path} holds a key but others can read it", f'Run: chmod 600 "{path}"')
+        return values
