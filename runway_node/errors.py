@@ -86,7 +86,7 @@ class OverLimit(RunwayNodeError):
     exit_code = 3
 
     def __init__(
-        self, what: str, mend: str = "", *, seconds: float | None = None, credits: float | None = None  # noqa: A002
+        self, what: str, mend: str = "", *, seconds: float | None = None, credits: float | None = None
     ) -> None:
         super().__init__(what, mend)
         self.seconds = seconds
@@ -161,7 +161,7 @@ class TaskEnded(RunwayNodeError):
         *,
         task_id: str,
         code: str = "",
-        credits: float | None = None,  # noqa: A002
+        credits: float | None = None,
         retry: str = "no",
     ) -> None:
         super().__init__(what, mend, task_id=task_id)

@@ -177,7 +177,9 @@ def load_settings(**values: object) -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"Setting {where}: {message}", f"Mend it in the environment or in {settings_path()}") from None
+        raise SettingsError(
+            f"Setting {where}: {message}", f"Mend it in the environment or in {settings_path()}"
+        ) from None
 
 
 class _SettingsFile(PydanticBaseSettingsSource):

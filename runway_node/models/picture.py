@@ -18,8 +18,8 @@ class Picture(Frozen):
     """One still: a local file, an https URL, or PNG bytes; exactly one of them."""
 
     path: Path | None = None
-    url: str | None = Field(None, pattern=r"^https://", max_length=2048)
-    png: Base64Bytes | None = Field(None, repr=False)
+    url: str | None = Field(default=None, pattern=r"^https://", max_length=2048)
+    png: Base64Bytes | None = Field(default=None, repr=False)
 
     @field_validator("path", mode="before")
     @classmethod
@@ -53,7 +53,7 @@ def as_picture(value: object) -> object:
     return value
 
 
-def _image_from_frame(frame: Any) -> object:  # noqa: ANN401
+def _image_from_frame(frame: Any) -> object:
     from PIL import Image
 
     if frame.dtype.name != "uint8" or frame.ndim != 3 or frame.shape[2] not in {3, 4}:
@@ -61,7 +61,7 @@ def _image_from_frame(frame: Any) -> object:  # noqa: ANN401
     return Image.fromarray(frame)
 
 
-def _from_image(image: Any) -> Picture:  # noqa: ANN401
+def _from_image(image: Any) -> Picture:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return Picture.model_construct(path=None, url=None, png=buffer.getvalue())
@@ -82,8 +82,8 @@ class Keyframe(Frozen):
     """
 
     picture: AnyPicture
-    seconds: float | None = Field(None, ge=0)
-    at: float | None = Field(None, ge=0, le=1)
+    seconds: float | None = Field(default=None, ge=0)
+    at: float | None = Field(default=None, ge=0, le=1)
     range: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]] | None = None
 
     @model_validator(mode="after")

@@ -39,11 +39,11 @@ class Step(Frozen):
     prompt: str = ""
     model: str | None = None
     provider: Provider | None = None
-    seed: int | None = Field(None, ge=0, le=MAX_SEED)
-    take: int = Field(1, ge=1)
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    take: int = Field(default=1, ge=1)
     references: tuple[AnyPicture, ...] = ()
     keyframes: tuple[Keyframe, ...] = ()
-    aspect: str | None = Field(None, pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$")
+    aspect: str | None = Field(default=None, pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$")
     moderation: Literal["auto", "low"] | None = None
     output_format: str = "mp4"
 
@@ -76,9 +76,9 @@ class Policy(Frozen):
 
     """
 
-    max_seconds: float | None = Field(None, gt=0)
-    max_credits: float | None = Field(None, gt=0)
-    timeout: float | None = Field(None, gt=0)
+    max_seconds: float | None = Field(default=None, gt=0)
+    max_credits: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0)
     queue_timeout: float = Field(24 * 3600.0, gt=0)
     on_timeout: Literal["detach", "cancel"] = "detach"
     on_interrupt: Literal["cancel", "detach"] = "cancel"
@@ -87,7 +87,7 @@ class Policy(Frozen):
     allow_sdr: bool = False
 
 
-def build(kind: Callable[..., T], **values: Any) -> T:  # noqa: ANN401
+def build(kind: Callable[..., T], **values: Any) -> T:
     """`kind(**values)` for `Step`, `Policy` or `Keyframe`, with a bad field as one clear line.
 
     Raises:

@@ -70,7 +70,7 @@ class Model(Frozen):
     prompt_units: int = 1000
     references: int = 0
     keyframes: int = 0
-    credits_per_second: float | None = Field(None, gt=0)
+    credits_per_second: float | None = Field(default=None, gt=0)
     credits_min: float = 0
     retired: str = ""
 
@@ -131,9 +131,10 @@ def model_table(settings: Settings) -> tuple[Model, ...]:
     """
     rows = {(row.provider, row.name): row for row in MODELS}
     for raw in settings.models:
-        key = (raw.get("provider"), raw.get("name"))
-        known = rows.get(key).model_dump() if key in rows else {}  # type: ignore[arg-type,union-attr]
-        row = _row({**known, **raw})
+        known = next(
+            (row for row in rows.values() if (row.provider, row.name) == (raw.get("provider"), raw.get("name"))), None
+        )
+        row = _row({**(known.model_dump() if known else {}), **raw})
         rows[row.provider, row.name] = row
     return tuple(rows.values())
 
