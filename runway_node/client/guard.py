@@ -1,0 +1,104 @@
+"""The guarded transport: URLs that came from outside reach public addresses over https, or nothing.
+
+The name is resolved once, every address is judged, and the connection goes to the judged address: no second look-up
+that could answer otherwise. The configured base URL's own origin is the one exception.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import httpx
+
+from ..errors import NotFetched
+from ..settings import is_loopback
+
+REDIRECTS = 3
+
+
+class ForbiddenAddress(httpx.RequestError):
+    """A URL from outside pointed where it must not."""
+
+
+def public_addresses(host: str, port: int) -> list[str]:
+    """The addresses of *host*, all of them public.
+
+    Raises:
+        ForbiddenAddress: One of them is private, loopback, link-local or otherwise not global.
+        httpx.ConnectError: The name cannot be resolved.
+
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpx.ConnectError(f"{host} cannot be resolved: {error}") from error
+    addresses = list(dict.fromkeys(str(row[4][0]) for row in found))
+    for text in addresses:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+        if not (mapped or address).is_global or address.is_multicast or text in _NAT64:
+            raise ForbiddenAddress(f"{host} is not a public address")
+    return addresses
+
+
+class _Nat64:
+    """64:ff9b::/96 wraps any IPv4 address, private ones too."""
+
+    network = ipaddress.ip_network("64:ff9b::/96")
+
+    def __contains__(self, text: str) -> bool:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        return address.version == 6 and address in self.network
+
+
+_NAT64 = _Nat64()
+
+
+class GuardedTransport(httpx.HTTPTransport):
+    """An `HTTPTransport` for URLs that others named."""
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(trust_env=False)
+        self._own = httpx.URL(base_url)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Connect to a judged address of the request's host, under the host's own name for TLS."""
+        if not same_origin(request.url, self._own):
+            if request.url.scheme != "https":
+                raise ForbiddenAddress(f"{request.url.scheme}://{request.url.host} is not https", request=request)
+            address = public_addresses(request.url.host, request.url.port or 443)[0]
+            request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+            request.url = request.url.copy_with(host=address)
+        return super().handle_request(request)
+
+
+def same_origin(url: httpx.URL, own: httpx.URL) -> bool:
+    """Whether *url* is at the configured base URL's origin; the names of loopback are one."""
+    if (url.scheme, _port(url)) != (own.scheme, _port(own)):
+        return False
+    return url.host == own.host or (is_loopback(str(url)) and is_loopback(str(own)))
+
+
+def _port(url: httpx.URL) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def guarded_client(base_url: str) -> httpx.Client:
+    """A client for download and upload links: no key, no cookies of ours, no environment proxies.
+
+    Redirects are followed (few, each judged anew); a body may pause for 30 seconds, not longer.
+    """
+    return httpx.Client(
+        transport=GuardedTransport(base_url),
+        timeout=httpx.Timeout(30.0, connect=10.0),
+        follow_redirects=True,
+        max_redirects=REDIRECTS,
+        trust_env=False,
+        headers={"User-Agent": "runway-node", "Accept-Encoding": "identity"},
+    )
+
+
+def not_ours(error: ForbiddenAddress, task_id: str) -> NotFetched:
+    """The error for a result link that the guard refused."""
+    return NotFetched(f"The link of task {task_id} was refused: {error}", "Report it to the provider", task_id=task_id)
