@@ -1,0 +1,191 @@
+"""What a clip is: one pass over its packets, no picture decoded. Nothing is believed that can be counted."""
+
+from __future__ import annotations
+
+import contextlib
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from ..errors import SourceError
+from .opener import open_container
+from .shapes import Color, Probe, Sound
+
+STANDARD_RATES = tuple(
+    Fraction(n, d)
+    for n, d in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1))
+)
+LARGEST_SIDE = 16_384
+_HDR = {16: "pq", 18: "hlg"}
+# ffmpeg's numbers for the tags (ISO/IEC 23091-2), by the names its options take.
+_PRIMARIES = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    9: "bt2020",
+    11: "smpte431",
+    12: "smpte432",
+}
+_TRANSFER = {
+    1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 11: "iec61966-2-4",
+    13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67",
+}  # fmt: skip
+_MATRIX = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc", 10: "bt2020c"}
+_RANGE = {1: "tv", 2: "pc"}
+
+
+def probe(path: Path) -> Probe:
+    """Look at *path*.
+
+    Raises:
+        SourceError: It is not a video that can be used; one line, with the mend.
+
+    """
+    with open_container(path) as container:
+        video = next((s for s in container.streams.video if not _is_cover(s)), None)
+        if video is None:
+            what = "only sound" if container.streams.audio else "no video"
+            raise SourceError(f"{path.name} holds {what}", "Give a file with a video track")
+        times, clean = _times(container, video)
+        if not times:
+            raise SourceError(f"{path.name} has no frames", "It may be cut off: try to play it")
+        return _describe(path, container, video, times, clean=clean)
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _times(container: Any, video: Any) -> tuple[list[Fraction], bool]:
+    """The shown frames' times in seconds, in order; and whether the file could be read to its end."""
+    stamps: list[int] = []
+    clean = True
+    try:
+        for packet in container.demux(video):
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if packet.size and stamp is not None and not packet.is_discard:
+                stamps.append(stamp)
+            clean = clean and not packet.is_corrupt
+    except av.error.FFmpegError:
+        clean = False
+    return [stamp * video.time_base for stamp in sorted(set(stamps))], clean
+
+
+def _describe(path: Path, container: Any, video: Any, times: list[Fraction], *, clean: bool) -> Probe:
+    context = video.codec_context
+    if not context.width or not context.height or max(context.width, context.height) > LARGEST_SIDE:
+        raise SourceError(
+            f"{path.name} has a picture of {context.width}x{context.height}", f"Up to {LARGEST_SIDE} a side is read"
+        )
+    fps, variable = _rate(video, times)
+    frames = _count(times, fps, variable=variable)
+    rotation = _rotation(container, video)
+    width, height = (context.height, context.width) if rotation in {90, 270} else (context.width, context.height)
+    sar = Fraction(video.sample_aspect_ratio or 1) or Fraction(1)
+    layout = context.format
+    start = Fraction(container.start_time or 0, 1_000_000)
+    return Probe(
+        path=path,
+        container=container.format.name,
+        codec=context.name,
+        pix_fmt=layout.name if layout else "",
+        width=width,
+        height=height,
+        rotation=rotation,
+        sar=1 / sar if rotation in {90, 270} else sar,
+        fps=fps,
+        frames=frames,
+        variable=variable,
+        times=tuple(time - times[0] for time in times) if variable else (),
+        offset=max(Fraction(0), times[0] - start),
+        size=path.stat().st_size,
+        depth=max((component.bits for component in layout.components), default=8) if layout else 8,
+        alpha=any(component.is_alpha for component in layout.components) if layout else False,
+        hdr=_HDR.get(context.color_trc, ""),  # type: ignore[arg-type]
+        color=_color(context),
+        timecode=_timecode(container),
+        sounds=tuple(_sound(stream) for stream in container.streams.audio),
+        warnings=_warnings(container, frames / fps, clean=clean),
+    )
+
+
+def _rate(video: Any, times: list[Fraction]) -> tuple[Fraction, bool]:
+    """The nominal rate, and whether the frames leave its grid by more than half a frame."""
+    stated = [Fraction(rate) for rate in (video.guessed_rate, video.base_rate, video.average_rate) if rate]
+    if len(times) > 1:
+        stated.append((len(times) - 1) / (times[-1] - times[0]))
+    for rate in dict.fromkeys(snapped(rate) for rate in stated):
+        if rate <= 240 and _on_grid(times, rate):
+            return rate, False
+    # A base rate is what the recorder aimed at, unless it is only the clock's tick (90000).
+    aimed = next((rate for rate in stated if rate <= 61), Fraction(60))
+    return min(STANDARD_RATES, key=lambda rate: abs(rate - aimed)), True
+
+
+def snapped(rate: Fraction) -> Fraction:
+    """*rate*, or the standard one it is within a thousandth of (24 and 24000/1001 lie exactly that far apart)."""
+    near = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
+    return near if abs(near - rate) * 2000 <= near else rate.limit_denominator(1001)
+
+
+def _on_grid(times: list[Fraction], rate: Fraction) -> bool:
+    half = 1 / (2 * rate)
+    return all(abs(time - times[0] - index / rate) < half for index, time in enumerate(times))
+
+
+def _count(times: list[Fraction], fps: Fraction, *, variable: bool) -> int:
+    if not variable:
+        return len(times)
+    last = times[-1] - times[-2] if len(times) > 1 else 1 / fps
+    return max(1, round((times[-1] - times[0] + last) * fps))
+
+
+def _rotation(container: Any, video: Any) -> int:
+    """Degrees clockwise, from the first frame's display matrix: PyAV gives it on frames only."""
+    try:
+        container.seek(0, stream=video, backward=True)
+        frame = next(container.decode(video), None)
+    except (av.error.FFmpegError, OSError):
+        return 0
+    return int(-frame.rotation) % 360 if frame is not None else 0
+
+
+def _color(context: Any) -> Color:
+    return Color(
+        primaries=_PRIMARIES.get(context.color_primaries, ""),
+        transfer=_TRANSFER.get(context.color_trc, ""),
+        matrix=_MATRIX.get(context.colorspace, ""),
+        range=_RANGE.get(context.color_range, ""),
+    )
+
+
+def _timecode(container: Any) -> str:
+    holders = [container, *container.streams]
+    return next((str(h.metadata["timecode"]) for h in holders if h.metadata.get("timecode")), "")
+
+
+def _sound(stream: Any) -> Sound:
+    context = stream.codec_context
+    return Sound(
+        index=stream.index,
+        codec=context.name,
+        rate=context.sample_rate,
+        channels=context.channels,
+        language=str(stream.language or ""),
+    )
+
+
+def _warnings(container: Any, seconds: Fraction, *, clean: bool) -> tuple[str, ...]:
+    said: list[str] = []
+    if not clean:
+        said.append("the file is damaged; what can be read of it is used")
+    with contextlib.suppress(TypeError, AttributeError):
+        claimed = Fraction(container.duration, 1_000_000)
+        if not container.streams.audio and abs(claimed - seconds) > Fraction(1, 2):
+            said.append(f"the file says {float(claimed):.1f} s but its frames last {float(seconds):.1f} s")
+    return tuple(said)

@@ -1,0 +1,201 @@
+"""The last step of a file: the source's own sound put back beside the new pictures, and the timecode.
+
+Sound is copied where the container can hold it and start it at the exact sample; else it is encoded once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from .opener import open_container, run_ffmpeg, source_args, whole
+from .shapes import Probe, Sound
+
+_HOLDS: dict[str, frozenset[str]] = {
+    ".mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}),
+    ".m4v": frozenset({"aac", "ac3", "alac"}),
+    ".webm": frozenset({"opus", "vorbis"}),
+}
+_MOV = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
+_ENCODERS = {".webm": ("libopus", "160k", "webm"), "": ("aac", "256k", "mp4")}
+_EDITS = frozenset({".mp4", ".m4v", ".mov"})
+"""Containers whose edit list can start a track in the middle of a packet."""
+
+
+def finish(
+    video: Path, source: Probe | None, first: int, last: int, out: Path, *, stop: threading.Event | None = None
+) -> tuple[str, ...]:
+    """Write at *out* the pictures of *video* with the sound of source frames [first, last).
+
+    Returns:
+        What was lost, a line each: the tracks that had to be encoded.
+
+    """
+    suffix = out.suffix.lower()
+    warnings: list[str] = []
+    encoded: list[Path] = []
+    sounds = source.sounds if source is not None and source.path is not None else ()
+    try:
+        with whole(out) as part:
+            tracks: list[tuple[Path, Sound, Fraction, Fraction | None]] = []
+            for number, sound in enumerate(sounds, 1):
+                assert source is not None
+                assert source.path is not None
+                start, end = _range(source, first, last)
+                if _copies(sound, suffix, partial=start > 0 or end is not None):
+                    tracks.append((source.path, sound, start, end))
+                    continue
+                made = part.with_name(f"{part.stem}-sound{number}.mka")
+                encoded.append(made)
+                name = _encode(source.path, sound, start, end, suffix, made, stop)
+                tracks.append(
+                    (made, Sound(index=0, codec=name, rate=0, channels=0, language=sound.language), Fraction(0), None)
+                )
+                warnings.append(f"sound track {number} was encoded again, from {sound.codec} to {name}")
+            _mux(video, source, first, tracks, part, suffix)
+    finally:
+        for made in encoded:
+            made.unlink(missing_ok=True)
+    return tuple(warnings)
+
+
+def _range(source: Probe, first: int, last: int) -> tuple[Fraction, Fraction | None]:
+    """Seconds from the container's start; no end where the range runs to the last frame: sound may outlast it."""
+    start = source.offset + first / source.fps if first else Fraction(0)
+    return start, source.offset + last / source.fps if last < source.frames else None
+
+
+def _copies(sound: Sound, suffix: str, *, partial: bool) -> bool:
+    if partial and suffix not in _EDITS:
+        return False
+    if suffix == ".mov":
+        return sound.codec in _MOV or sound.codec.startswith("pcm_")
+    return sound.codec in _HOLDS.get(suffix, frozenset({sound.codec}))
+
+
+def _encode(
+    source: Path,
+    sound: Sound,
+    start: Fraction,
+    end: Fraction | None,
+    suffix: str,
+    made: Path,
+    stop: threading.Event | None,
+) -> str:
+    encoder, rate, _ = _ENCODERS.get(suffix, _ENCODERS[""])
+    until = f":end={float(end):.9f}" if end is not None else ""
+    # Trimmed by samples after decoding: exact, whatever the packets are. asetpts keeps a late start late.
+    chain = f"atrim=start={float(start):.9f}{until},asetpts=PTS-({float(start):.9f})/TB,aresample=async=1:first_pts=0"
+    codec = ["-c:a", "copy"] if encoder == sound.codec else ["-c:a", encoder, "-b:a", rate]
+    seek = ["-copyts", "-start_at_zero"]
+    run_ffmpeg(
+        [*seek, *source_args(source), "-map", f"0:{sound.index}", "-af", chain, *codec, "-map_metadata", "-1",
+         "-f", "matroska", str(made)],
+        stop=stop,
+    )  # fmt: skip
+    return encoder.removeprefix("lib")
+
+
+def _mux(
+    video: Path,
+    source: Probe | None,
+    first: int,
+    tracks: list[tuple[Path, Sound, Fraction, Fraction | None]],
+    part: Path,
+    suffix: str,
+) -> None:
+    options = {"movflags": "+faststart"} if suffix in _EDITS else {}
+    formats = {".m4v": "mp4", ".mkv": "matroska"}
+    with (
+        open_container(video) as pictures,
+        av.open(str(part), "w", format=formats.get(suffix, suffix[1:]), options=options) as made,
+    ):
+        stream = pictures.streams.video[0]
+        copy = made.add_stream_from_template(stream)
+        copy.time_base = stream.time_base
+        if source is not None and source.timecode and suffix in _EDITS:
+            copy.metadata["timecode"] = shifted(source.timecode, first, source.fps)
+        sources: list[Iterator[Any]] = [_packets(pictures, stream, copy, Fraction(0), None)]
+        opened = []
+        try:
+            for path, sound, start, end in tracks:
+                container = open_container(path)
+                opened.append(container)
+                original: Any = container.streams[sound.index]
+                track = made.add_stream_from_template(original)
+                if sound.language:
+                    track.metadata["language"] = sound.language
+                base = Fraction(container.start_time or 0, 1_000_000)
+                sources.append(_packets(container, original, track, base + start, None if end is None else base + end))
+            _interleave(made, sources)
+        finally:
+            for container in opened:
+                container.close()
+
+
+def _packets(
+    container: Any, stream: Any, target: Any, start: Fraction, end: Fraction | None
+) -> Iterator[tuple[Fraction, Any]]:
+    """The stream's packets, moved so that *start* is zero; one packet early, so that a decoder is warm at the cut."""
+    base: Fraction = stream.time_base
+    shift = round(start / base)
+    stop = None if end is None else round(end / base)
+    is_sound = stream.type == "audio"
+    held = None
+    for packet in container.demux(stream):
+        if packet.dts is None or not packet.size:
+            continue
+        if is_sound and shift and packet.pts + (packet.duration or 0) <= shift:
+            held = packet
+            continue
+        if stop is not None and packet.pts >= stop:
+            break
+        if held is not None:
+            yield _moved(held, target, shift, base)
+            held = None
+        if stop is not None and packet.pts + (packet.duration or 0) > stop:
+            packet.duration = stop - packet.pts
+        yield _moved(packet, target, shift, base)
+
+
+def _moved(packet: Any, target: Any, shift: int, base: Fraction) -> tuple[Fraction, Any]:
+    packet.pts -= shift
+    packet.dts -= shift
+    packet.stream = target
+    return packet.dts * base, packet
+
+
+def _interleave(made: Any, sources: list[Iterator[tuple[Fraction, Any]]]) -> None:
+    heads = {index: item for index, source in enumerate(sources) if (item := next(source, None)) is not None}
+    while heads:
+        index = min(heads, key=lambda i: heads[i][0])
+        made.mux_one(heads[index][1])
+        following = next(sources[index], None)
+        if following is None:
+            del heads[index]
+        else:
+            heads[index] = following
+
+
+def shifted(timecode: str, frames: int, fps: Fraction) -> str:
+    """*timecode* moved on by *frames*; a drop-frame one (";") skips the numbers that its standard skips."""
+    drop = ";" in timecode
+    hours, minutes, seconds, frame = (int(part) for part in timecode.replace(";", ":").replace(".", ":").split(":"))
+    base = round(fps)
+    skip = base // 15 if drop else 0
+    total_minutes = hours * 60 + minutes
+    number = ((total_minutes * 60) + seconds) * base + frame - skip * (total_minutes - total_minutes // 10) + frames
+    if drop:
+        tens, rest = divmod(number, base * 600 - 9 * skip)
+        number += 9 * skip * tens
+        if rest >= base * 60:
+            number += skip * ((rest - base * 60) // (base * 60 - skip) + 1)
+    seconds, frame = divmod(number, base)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours % 24:02}:{minutes:02}:{seconds:02}{';' if drop else ':'}{frame:02}"
