@@ -115,6 +115,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, settings file; no .env of whatever folder we are started in."""
         return init_settings, env_settings, _SettingsFile(settings_cls)
 
     def key(self, provider: Provider) -> SecretStr:
@@ -141,7 +142,7 @@ class Settings(BaseSettings):
         """
         if asked or self.provider:
             return asked or self.provider  # type: ignore[return-value]  # mypy: one of the two is set
-        keyed: list[Provider] = [p for p in KEY_VARIABLES if self._has_key(p)]
+        keyed: list[Provider] = [p for p in KEY_VARIABLES if self.has_key(p)]
         if len(keyed) == 1:
             return keyed[0]
         names = " and ".join(KEY_VARIABLES.values())
@@ -154,7 +155,8 @@ class Settings(BaseSettings):
             f"Set {names.replace(' and ', ' or ')}; to try it without a key: runway-node demo",
         )
 
-    def _has_key(self, provider: Provider) -> bool:
+    def has_key(self, provider: Provider) -> bool:
+        """Whether there is a key for *provider*."""
         return (self.cometapi_key if provider == "cometapi" else self.runway_key) is not None
 
 

@@ -79,7 +79,7 @@ class Policy(Frozen):
     max_seconds: float | None = Field(default=None, gt=0)
     max_credits: float | None = Field(default=None, gt=0)
     timeout: float | None = Field(default=None, gt=0)
-    queue_timeout: float = Field(24 * 3600.0, gt=0)
+    queue_timeout: float = Field(default=24 * 3600.0, gt=0)
     on_timeout: Literal["detach", "cancel"] = "detach"
     on_interrupt: Literal["cancel", "detach"] = "cancel"
     delivery: Literal["auto", "inline", "upload"] = "auto"

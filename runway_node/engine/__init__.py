@@ -1,0 +1,171 @@
+"""The engine's faces: `run` blocks, `run_async` hops to a thread of its own, `plan` sends nothing.
+
+One implementation behind all three; nothing here decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunwayNodeError, SettingsError
+from ..media.shapes import Frames
+from ..models import Event, OnProgress, Policy, Result, Step, build
+from ..planning import Plan
+from ..settings import KEY_VARIABLES, Settings, load_settings
+from .order import Seconds, carry_out, check_output, decide, within_limits
+from .report import Report
+from .stop import Stop, hear_ctrl_c
+
+__all__ = ["Plan", "Stop", "plan", "run", "run_async"]
+
+Source = str | os.PathLike[str] | Frames
+
+
+def run(
+    source: Source,
+    step: Step | str,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    start: Seconds = None,
+    end: Seconds = None,
+    policy: Policy | None = None,
+    settings: Settings | None = None,
+    stop: threading.Event | None = None,
+    on_progress: OnProgress | None = None,
+    force: bool = False,
+) -> Result:
+    """Transform a clip and wait for it.
+
+    Args:
+        source: A video file, or `Frames` that exist only in Python.
+        step: What to order; text alone is its prompt.
+        out: Where the result goes; its ending decides the container. Unset: the data folder.
+        start, end: The range in seconds: source frames [round(start*fps), round(end*fps)).
+        policy: How it is carried out.
+        settings: Keys and limits; unset: from the environment and the settings file.
+        stop: Stops the run when set (see `Stop`).
+        on_progress: Called with each `Event`.
+        force: Replace *out* if it exists.
+
+    Raises:
+        RunwayNodeError: Any of the tree in `errors`; says what is wrong and what to do.
+        KeyboardInterrupt: Ctrl-C; the task was cancelled first where the provider can.
+
+    """
+    where = _source(source)
+    step = build(Step, prompt=step) if isinstance(step, str) else step
+    target = None if out is None else Path(out)
+    policy, settings = policy or Policy(), settings or load_settings()
+    stop, report = stop or Stop(), Report(on_progress)
+    provider = settings.choose_provider(step.provider)
+    settings.key(provider)
+    check_output(target, where, force=force)
+    order = decide(where, step, start, end, policy, settings, provider)
+    within_limits(order)
+    price = "price unknown" if order.plan.credits is None else f"{order.plan.credits:g} credits"
+    report("planned", f"{float(order.plan.billed_seconds):g} s on {order.model.name}: {price}")
+    with hear_ctrl_c(stop):
+        return carry_out(order, target, stop, report, force=force)
+
+
+def plan(
+    source: Source,
+    step: Step | str,
+    *,
+    start: Seconds = None,
+    end: Seconds = None,
+    policy: Policy | None = None,
+    settings: Settings | None = None,
+) -> Plan:
+    """What `run` would do and cost; sends nothing and needs no key (without one: Runway's default model).
+
+    Raises:
+        WrongUse: What `run` would refuse.
+
+    """
+    step = build(Step, prompt=step) if isinstance(step, str) else step
+    settings = settings or load_settings()
+    try:
+        provider = settings.choose_provider(step.provider)
+    except SettingsError:
+        if any(settings.has_key(p) for p in KEY_VARIABLES):
+            raise
+        provider = "runway"
+    return decide(_source(source), step, start, end, policy or Policy(), settings, provider).plan
+
+
+async def run_async(
+    source: Source, step: Step | str, out: str | os.PathLike[str] | None = None, **options: Any
+) -> Result:
+    """`run`, awaited: in a thread of its own, `on_progress` on this loop.
+
+    Cancelling the await stops the run and leaves the remote task running.
+    """
+    loop = asyncio.get_running_loop()
+    stop = options.pop("stop", None) or Stop()
+    listener: OnProgress | None = options.pop("on_progress", None)
+    done: asyncio.Future[Result] = loop.create_future()
+
+    def settle(result: Result | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        elif result is not None:
+            done.set_result(result)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = run(source, step, out, stop=stop, on_progress=_on_loop(loop, listener), **options)
+        except BaseException as caught:  # noqa: BLE001 - handed to the awaiting task
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop may be gone
+            loop.call_soon_threadsafe(settle, result, error)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name="runway-node", daemon=True).start()
+    try:
+        return await done
+    except asyncio.CancelledError:
+        stop.detach() if isinstance(stop, Stop) else stop.set()
+        raise
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, listener: OnProgress | None) -> OnProgress | None:
+    if listener is None:
+        return None
+
+    async def call(event: Event) -> None:
+        outcome = listener(event)
+        if inspect.isawaitable(outcome):
+            await outcome
+
+    def forward(event: Event) -> None:
+        with contextlib.suppress(RuntimeError):
+            asyncio.run_coroutine_threadsafe(call(event), loop).add_done_callback(_logged)
+
+    return forward
+
+
+def _logged(future: Any) -> None:
+    from .report import log
+
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.error("on_progress failed; the order goes on", exc_info=error)
+
+
+def _source(source: Source) -> Path | Frames:
+    if isinstance(source, Frames):
+        return source
+    try:
+        return Path(source)
+    except TypeError:
+        raise RunwayNodeError(f"A clip is a path or Frames, not {type(source).__name__}", "Give a path") from None

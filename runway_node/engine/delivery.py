@@ -1,0 +1,138 @@
+"""The clip and the pictures brought to the provider, and the order placed: what may be repeated is, the order is not."""
+
+from __future__ import annotations
+
+import base64
+import random
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity.nap import sleep_using_event
+
+from ..client import Client, Later, order_body
+from ..errors import Interrupted, RunwayNodeError, Unreachable
+from ..media.pictures import data_uri_bytes, picture_bytes
+from ..models import Model, Picture, Step
+from ..planning import Plan
+from ..wire import Created, create_body
+from .report import Report
+
+T = TypeVar("T")
+TRIES = 6
+WITHIN = 120.0
+"""The first try and five more, for two minutes at most."""
+
+INLINE_PICTURE = 512 * 1024
+"""Bytes; a larger picture is uploaded where the provider has uploads, so that bodies stay small."""
+
+UPLOAD_FLOOR = 512
+"""Bytes; Runway takes no smaller upload."""
+
+
+def again(what: Callable[[], T], stop: threading.Event, report: Report, *, base: float = 1.0) -> T:
+    """Do *what*, and again after each `Later`; Retry-After is honoured up to two minutes.
+
+    Raises:
+        Refused, Unreachable: It stayed so; nothing was ordered.
+        Interrupted: `stop` was set between two tries.
+
+    """
+
+    def once() -> T:
+        if stop.is_set():
+            raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
+        return what()
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = getattr(error, "retry_after", None) or 0.0
+        backoff = min(30.0, base * 2.0 ** (state.attempt_number - 1)) * (1 + random.random() / 4)  # noqa: S311
+        return float(min(WITHIN, max(asked, backoff)))
+
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        report("retrying", f"{error}; trying again")
+
+    try:
+        return Retrying(
+            retry=retry_if_exception_type(Later),
+            stop=stop_after_attempt(TRIES) | stop_after_delay(WITHIN),
+            wait=wait,
+            sleep=sleep_using_event(stop),
+            before_sleep=tell,
+            reraise=True,
+        )(once)
+    except Later as error:
+        raise error.cause or Unreachable(error.what, "Nothing was ordered; try again later") from error
+
+
+def clip_budget(model: Model, plan: Plan) -> int:
+    """Bytes the sent clip may have: the upload's limit where there is one, else what fits a data URI."""
+    inline = data_uri_bytes("video/mp4", model.inline_chars)
+    return model.upload_bytes if plan.delivery == "upload" and model.upload_bytes else inline
+
+
+def deliver_clip(
+    client: Client, model: Model, clip: Path, *, insist: bool, stop: threading.Event, report: Report
+) -> str | Path:
+    """The clip as the order will carry it: itself, to be inlined, or the URI of its upload."""
+    size = clip.stat().st_size
+    fits = size <= data_uri_bytes("video/mp4", model.inline_chars)
+    if model.upload_bytes is None or (fits and not insist) or size < UPLOAD_FLOOR:
+        return clip
+    report("delivering", f"uploading {size / 1e6:.1f} MB")
+    return again(lambda: client.upload(clip, "video/mp4"), stop, report)
+
+
+def deliver_pictures(
+    client: Client, step: Step, model: Model, stop: threading.Event, report: Report
+) -> tuple[list[str], list[str]]:
+    """A URI for each reference and each keyframe."""
+
+    def uri(picture: Picture) -> str:
+        if picture.url:
+            return picture.url
+        mime, data = picture_bytes(picture, model.picture_chars)
+        if model.upload_bytes is None or len(data) <= INLINE_PICTURE:
+            return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"picture.{mime.partition('/')[2]}")
+            path.write_bytes(data)
+            return again(lambda: client.upload(path, mime), stop, report)
+
+    return [uri(picture) for picture in step.references], [uri(frame.picture) for frame in step.keyframes]
+
+
+def place(
+    client: Client,
+    step: Step,
+    model: Model,
+    plan: Plan,
+    clip: str | Path,
+    pictures: tuple[list[str], list[str]],
+    stop: threading.Event,
+    report: Report,
+) -> Created:
+    """Place the order, once.
+
+    Raises:
+        Refused, Unreachable: It was surely not placed.
+        Ambiguous: It may have been.
+
+    """
+    fields = create_body(
+        step, model, width=plan.sent_width, height=plan.sent_height, references=pictures[0], keyframes=pictures[1]
+    )
+    report("submitting", f"{plan.model} on {plan.provider}")
+    try:
+        created = again(lambda: client.submit(order_body(fields, model.clip_field, clip), model.name), stop, report)
+    except RunwayNodeError as error:
+        report("failed", error.what)
+        raise
+    report.task_id = created.task_id
+    report("submitted", f"task {created.task_id}", credits=created.estimated)
+    return created

@@ -1,0 +1,58 @@
+"""Stopping: one event that every wait hears, and Ctrl-C turned into it.
+
+The first Ctrl-C lets the engine cancel what it ordered; a second one leaves at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from ..errors import Interrupted
+
+
+class Stop(threading.Event):
+    """Set it to stop a run: what is ordered is then cancelled or left, as the policy says.
+
+    `detach()` stops it too, but always leaves the remote task running.
+    """
+
+    detached = False
+
+    def detach(self) -> None:
+        """Stop, and leave the remote task running."""
+        self.detached = True
+        self.set()
+
+
+@contextlib.contextmanager
+def hear_ctrl_c(stop: threading.Event) -> Iterator[None]:
+    """While this is open, Ctrl-C sets *stop*, and leaves as the `KeyboardInterrupt` that a script expects.
+
+    Only where Python's own handler is in place, in the main thread: a host's handler is the host's.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            signal.default_int_handler(number, frame)
+        pressed = True
+        stop.set()
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except Interrupted as error:
+        if pressed:
+            raise KeyboardInterrupt(str(error)) from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

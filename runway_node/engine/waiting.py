@@ -1,0 +1,135 @@
+"""Waiting for one task: when to look again and when to give up. The rules are pure; the loop below only follows them.
+
+A failed look says nothing about the task, so it never ends a paid one.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+
+from ..client import Client, Later
+from ..errors import RunwayNodeError, StillRunning, TaskGone
+from ..wire import Task, task_error
+from .report import Report
+
+GRACE = 60.0
+"""Seconds for which "no such task" is waited out: CometAPI says it of fresh tasks, a proxy may of any."""
+
+LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds: between two looks, in the provider's queue, and running."""
+
+    interval: float
+    queue: float
+    running: float
+
+
+def pause(interval: float, failures: int, retry_after: float | None, jitter: float) -> float:
+    """Seconds until the next look: doubled by each failure in a row; jitter (0 to 1) lengthens it, by a quarter."""
+    doubled = min(max(interval, LONGEST_PAUSE), interval * 2 ** min(failures, 10))
+    return float(max(doubled, min(retry_after or 0.0, 600.0)) * (1 + jitter / 4))
+
+
+@dataclass(slots=True)
+class Watch:
+    """What has been seen of a task so far, by a monotonic clock."""
+
+    began: float
+    status: str = "queued"
+    since: float = 0.0
+    missing_since: float | None = None
+    failures: int = 0
+
+    def __post_init__(self) -> None:
+        self.since = self.began
+
+    def see(self, task: Task | None, now: float) -> None:
+        """Take in one answer."""
+        self.failures = 0
+        if task is None:
+            self.missing_since = self.missing_since if self.missing_since is not None else now
+            return
+        self.missing_since = None
+        # An unknown word counts as running: its deadline is the nearer one.
+        status = "queued" if task.status == "queued" else "running"
+        if status != self.status:
+            self.status, self.since = status, now
+
+    def gone(self, now: float) -> bool:
+        """Whether the provider has denied the task for longer than the grace."""
+        return self.missing_since is not None and now - self.missing_since >= GRACE
+
+    def overdue(self, limits: Limits, now: float) -> bool:
+        """Whether it has been in its state for longer than allowed."""
+        return now - self.since > (limits.queue if self.status == "queued" else limits.running)
+
+
+class Stopped(RunwayNodeError):
+    """The wait was stopped from outside; what becomes of the task is the caller's to decide."""
+
+
+def wait(client: Client, task_id: str, limits: Limits, stop: threading.Event, report: Report) -> Task:
+    """Look at the task until it succeeded.
+
+    Raises:
+        TaskFailed, TaskCancelled: It ended otherwise.
+        TaskGone: The provider no longer knows it.
+        StillRunning: A limit passed; it was left running.
+        Stopped: `stop` was set.
+
+    """
+    watch = Watch(time.monotonic())
+    retry_after: float | None = None
+    while True:
+        delay = pause(limits.interval, watch.failures, retry_after, random.random())  # noqa: S311 - spreads looks
+        if stop.wait(delay):
+            raise Stopped("Stopped", task_id=task_id)
+        retry_after = None
+        try:
+            task = client.task(task_id)
+        except Later as error:
+            watch.failures += 1
+            retry_after = error.retry_after
+            report("retrying", f"{error.what}; the task is not affected")
+        else:
+            watch.see(task, time.monotonic())
+            if task is not None and task.ended:
+                return _result(task, report)
+            _tell(task, watch, report)
+        now = time.monotonic()
+        if watch.gone(now):
+            raise TaskGone(
+                f"The provider no longer knows task {task_id}",
+                "Look at the account's usage: it may have been billed",
+                task_id=task_id,
+            )
+        if watch.overdue(limits, now):
+            raise StillRunning(
+                f"Task {task_id} is still {watch.status} after {now - watch.since:.0f} s and was left running",
+                "Its result stays with the provider for at least 24 hours; raise timeout to wait longer",
+                task_id=task_id,
+            )
+
+
+def _result(task: Task, report: Report) -> Task:
+    if task.status != "succeeded":
+        raise task_error(task)
+    report("succeeded", "the model is done", credits=task.credits)
+    return task
+
+
+def _tell(task: Task | None, watch: Watch, report: Report) -> None:
+    seconds = time.monotonic() - watch.since
+    if task is None:
+        report("queued", "the provider does not list the task yet", seconds=seconds)
+    elif task.status == "queued":
+        report("queued", f"in the provider's queue, {seconds:.0f} s", seconds=seconds, credits=task.estimated)
+    else:
+        percent = f"{task.progress:.0%}, " if task.progress is not None else ""
+        report("running", f"{percent}{seconds:.0f} s", fraction=task.progress, seconds=seconds, credits=task.estimated)
