@@ -51,39 +51,41 @@ def probe(path: Path) -> Probe:
         if video is None:
             what = "only sound" if container.streams.audio else "no video"
             raise SourceError(f"{path.name} holds {what}", "Give a file with a video track")
-        times, clean = _times(container, video)
+        times, last, clean = _times(container, video)
         if not times:
             raise SourceError(f"{path.name} has no frames", "It may be cut off: try to play it")
-        return _describe(path, container, video, times, clean=clean)
+        return _describe(path, container, video, times, last, clean=clean)
 
 
 def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _times(container: Any, video: Any) -> tuple[list[Fraction], bool]:
-    """The shown frames' times in seconds, in order; and whether the file could be read to its end."""
-    stamps: list[int] = []
+def _times(container: Any, video: Any) -> tuple[list[Fraction], Fraction, bool]:
+    """The shown frames' times in seconds, in order; how long the last one shows; whether the file is whole."""
+    stamps: dict[int, int] = {}
     clean = True
     try:
         for packet in container.demux(video):
             stamp = packet.pts if packet.pts is not None else packet.dts
             if packet.size and stamp is not None and not packet.is_discard:
-                stamps.append(stamp)
+                stamps[stamp] = packet.duration or 0
             clean = clean and not packet.is_corrupt
     except av.error.FFmpegError:
         clean = False
-    return [stamp * video.time_base for stamp in sorted(set(stamps))], clean
+    shown = sorted(stamps)
+    last = stamps[shown[-1]] * video.time_base if shown else Fraction(0)
+    return [stamp * video.time_base for stamp in shown], last, clean
 
 
-def _describe(path: Path, container: Any, video: Any, times: list[Fraction], *, clean: bool) -> Probe:
+def _describe(path: Path, container: Any, video: Any, times: list[Fraction], last: Fraction, *, clean: bool) -> Probe:
     context = video.codec_context
     if not context.width or not context.height or max(context.width, context.height) > LARGEST_SIDE:
         raise SourceError(
             f"{path.name} has a picture of {context.width}x{context.height}", f"Up to {LARGEST_SIDE} a side is read"
         )
     fps, variable = _rate(video, times)
-    frames = _count(times, fps, variable=variable)
+    frames = round((times[-1] - times[0] + (last or 1 / fps)) * fps) if variable else len(times)
     rotation = _rotation(container, video)
     width, height = (context.height, context.width) if rotation in {90, 270} else (context.width, context.height)
     sar = Fraction(video.sample_aspect_ratio or 1) or Fraction(1)
@@ -99,7 +101,7 @@ def _describe(path: Path, container: Any, video: Any, times: list[Fraction], *, 
         rotation=rotation,
         sar=1 / sar if rotation in {90, 270} else sar,
         fps=fps,
-        frames=frames,
+        frames=max(1, frames),
         variable=variable,
         times=tuple(time - times[0] for time in times) if variable else (),
         offset=max(Fraction(0), times[0] - start),
@@ -136,13 +138,6 @@ def snapped(rate: Fraction) -> Fraction:
 def _on_grid(times: list[Fraction], rate: Fraction) -> bool:
     half = 1 / (2 * rate)
     return all(abs(time - times[0] - index / rate) < half for index, time in enumerate(times))
-
-
-def _count(times: list[Fraction], fps: Fraction, *, variable: bool) -> int:
-    if not variable:
-        return len(times)
-    last = times[-1] - times[-2] if len(times) > 1 else 1 / fps
-    return max(1, round((times[-1] - times[0] + last) * fps))
 
 
 def _rotation(container: Any, video: Any) -> int:
