@@ -230,7 +230,7 @@ def _finished(
     if off_shape(answer, fit):
         report.warn(f"the answer's shape ({answer.width}x{answer.height}) is another one; it was padded, not stretched")
     stored = order.settings.data_dir / "results" / f"{take.path.stem}{suffix}"
-    pictures = folder / f"pictures{suffix}"
+    pictures = folder / ("pictures.webm" if suffix == ".webm" else "pictures.mp4")
     report("conforming", f"{fit.frames} frames at {float(fit.fps):.3f} fps")
     try:
         conform(

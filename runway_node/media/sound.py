@@ -22,7 +22,11 @@ _HOLDS: dict[str, frozenset[str]] = {
     ".webm": frozenset({"opus", "vorbis"}),
 }
 _MOV = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
-_ENCODERS = {".webm": ("libopus", "160k", "webm"), "": ("aac", "256k", "mp4")}
+_ENCODERS = {
+    ".webm": ("libopus", "-b:a", "160k"),
+    ".mkv": ("flac",),  # the only one of them that loses nothing
+    "": ("aac", "-b:a", "256k"),
+}
 _EDITS = frozenset({".mp4", ".m4v", ".mov"})
 """Containers whose edit list can start a track in the middle of a packet."""
 
@@ -47,7 +51,7 @@ def finish(
                 assert source is not None
                 assert source.path is not None
                 start, end = _range(source, first, last)
-                if _copies(sound, suffix, partial=start > 0 or end is not None):
+                if _copies(sound, suffix, exact="matroska" in source.container and start == 0 and end is None):
                     tracks.append((source.path, sound, start, end))
                     continue
                 made = part.with_name(f"{part.stem}-sound{number}.mka")
@@ -66,12 +70,13 @@ def finish(
 
 def _range(source: Probe, first: int, last: int) -> tuple[Fraction, Fraction | None]:
     """Seconds from the container's start; no end where the range runs to the last frame: sound may outlast it."""
-    start = source.offset + first / source.fps if first else Fraction(0)
+    start = source.offset + first / source.fps
     return start, source.offset + last / source.fps if last < source.frames else None
 
 
-def _copies(sound: Sound, suffix: str, *, partial: bool) -> bool:
-    if partial and suffix not in _EDITS:
+def _copies(sound: Sound, suffix: str, *, exact: bool) -> bool:
+    """Whether the packets can be taken over: `exact` where they need no edit list to begin at the right sample."""
+    if not exact and suffix not in _EDITS:
         return False
     if suffix == ".mov":
         return sound.codec in _MOV or sound.codec.startswith("pcm_")
@@ -87,14 +92,13 @@ def _encode(
     made: Path,
     stop: threading.Event | None,
 ) -> str:
-    encoder, rate, _ = _ENCODERS.get(suffix, _ENCODERS[""])
+    encoder, *rate = _ENCODERS.get(suffix, _ENCODERS[""])
     until = f":end={float(end):.9f}" if end is not None else ""
     # Trimmed by samples after decoding: exact, whatever the packets are. asetpts keeps a late start late.
     chain = f"atrim=start={float(start):.9f}{until},asetpts=PTS-({float(start):.9f})/TB,aresample=async=1:first_pts=0"
-    codec = ["-c:a", "copy"] if encoder == sound.codec else ["-c:a", encoder, "-b:a", rate]
     seek = ["-copyts", "-start_at_zero"]
     run_ffmpeg(
-        [*seek, *source_args(source), "-map", f"0:{sound.index}", "-af", chain, *codec, "-map_metadata", "-1",
+        [*seek, *source_args(source), "-map", f"0:{sound.index}", "-af", chain, "-c:a", encoder, *rate, "-map_metadata", "-1",
          "-f", "matroska", str(made)],
         stop=stop,
     )  # fmt: skip
@@ -148,8 +152,9 @@ def _packets(
     is_sound = stream.type == "audio"
     held = None
     for packet in container.demux(stream):
-        if packet.dts is None or not packet.size:
+        if packet.pts is None or not packet.size:
             continue
+        packet.dts = packet.pts if packet.dts is None else packet.dts
         if is_sound and shift and packet.pts + (packet.duration or 0) <= shift:
             held = packet
             continue
