@@ -38,7 +38,8 @@ PLAIN = [
     "-flags:v",
     "+bitexact",
 ]
-MP4 = ["-movflags", "+faststart", "-f", "mp4"]
+# SEI messages (type 6) can hold a place, a maker's notes or the encoder's settings; pictures do not need them.
+MP4 = ["-bsf:v", "filter_units=remove_types=6", "-movflags", "+faststart", "-f", "mp4"]
 
 
 def prepare(
@@ -94,8 +95,7 @@ def complies(probe: Probe, cut: Cut) -> bool:
 
 
 def _copied(source: Path, probe: Probe, cut: Cut, part: Path, stop: threading.Event | None) -> bool:
-    # SEI messages (type 6) can hold a place or a maker's notes; pictures do not need them.
-    bare = ["-map", "0:v:0", "-c:v", "copy", "-bsf:v", "filter_units=remove_types=6"]
+    bare = ["-map", "0:v:0", "-c:v", "copy"]
     try:
         run_ffmpeg([*source_args(source), *bare, *PLAIN, *MP4, str(part)], stop=stop)
         made = look(part)

@@ -20,7 +20,7 @@ STANDARD_RATES = tuple(
 )
 LARGEST_SIDE = 16_384
 _HDR = {16: "pq", 18: "hlg"}
-# ffmpeg's numbers for the tags (ISO/IEC 23091-2), by the names its options take.
+# ffmpeg's numbers for the tags (ISO/IEC 23091-2), by the names its setparams filter takes.
 _PRIMARIES = {
     1: "bt709",
     4: "bt470m",
@@ -32,7 +32,7 @@ _PRIMARIES = {
     12: "smpte432",
 }
 _TRANSFER = {
-    1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 11: "iec61966-2-4",
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 11: "iec61966-2-4",
     13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67",
 }  # fmt: skip
 _MATRIX = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc", 10: "bt2020c"}

@@ -1,0 +1,71 @@
+"""Clips made for tests: every frame carries its number in luma blocks that survive scaling and lossy coding."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from runway_node.media.opener import ffmpeg_exe, run_ffmpeg
+from runway_node.media.probe import probe
+
+WIDTH, HEIGHT, BITS = 320, 180, 12
+X264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-preset", "veryfast")
+VP9 = ("-c:v", "libvpx-vp9", "-b:v", "300k", "-deadline", "realtime", "-cpu-used", "8")
+CLICKS = "aevalsrc='if(gte(mod(t,1),0.5)*lt(mod(t,1),0.502),0.9*sin(2*PI*3000*t),0)':s=48000:d={seconds}"
+
+
+def ffmpeg(*args: object) -> None:
+    """Run ffmpeg, loudly when it fails."""
+    subprocess.run([ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y", *map(str, args)], check=True)
+
+
+def barcode(path: Path, rate: str, frames: int, *encoder: str) -> Path:
+    """A clip of *frames* numbered frames at *rate*."""
+    raw = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{WIDTH}x{HEIGHT}", "-r", rate, "-i", "pipe:0"]
+    run_ffmpeg([*raw, *(encoder or X264), str(path)], feed=(_numbered(i).tobytes() for i in range(frames)))
+    return path
+
+
+def _numbered(number: int) -> np.ndarray:
+    picture = np.full((HEIGHT, WIDTH), 40, np.uint8)
+    for bit in range(BITS):
+        if number >> bit & 1:
+            picture[60:120, 20 + bit * 23 : 38 + bit * 23] = 220
+    return picture
+
+
+def numbers(path: Path) -> list[int]:
+    """The number that each frame of *path* shows."""
+    shown = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            gray = frame.to_ndarray(format="gray")
+            high, wide = gray.shape
+            rows = slice(75 * high // HEIGHT, 105 * high // HEIGHT)
+            lit = (
+                gray[rows, (24 + b * 23) * wide // WIDTH : (34 + b * 23) * wide // WIDTH].mean() > 130
+                for b in range(BITS)
+            )
+            shown.append(sum(on << bit for bit, on in enumerate(lit)))
+    return shown
+
+
+def clicks(path: Path, track: int = 0) -> list[float]:
+    """When the clicks of a sound track are heard, seconds."""
+    decode = ["-map", f"0:a:{track}", "-af", "aresample=48000:async=1:first_pts=0", "-ac", "1", "-f", "f32le", "-"]
+    raw = subprocess.run(
+        [ffmpeg_exe(), "-loglevel", "error", "-i", str(path), *decode], capture_output=True, check=True
+    ).stdout
+    loud = np.flatnonzero(np.abs(np.frombuffer(raw, np.float32)) > 0.25)
+    starts = loud[np.insert(np.diff(loud) > 12_000, 0, True)] if len(loud) else loud
+    return [float(start) / 48_000 for start in starts]
+
+
+def made_of(path: Path) -> tuple[int, Fraction, bool]:
+    """Frames, rate, and whether the rate varies."""
+    found = probe(path)
+    return found.frames, found.fps, found.variable
