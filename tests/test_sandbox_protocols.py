@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -426,3 +427,19 @@ def test_state_holds_no_key_and_no_media(talk, order):
     assert "sandbox-key" not in text
     assert len(text) < 3000
     assert json.loads(text)["last_fields"]["create"] == ["model", "promptText", "videoUri"]
+
+
+def test_large_body_is_not_read_to_its_end(talk):
+    """The 413 comes although the body never ends, and the connection closes."""
+    client = talk()
+    host, port = client.base_url.host, client.base_url.port
+    with socket.create_connection((host, port), timeout=5) as line:
+        head = "\r\n".join(f"{name}: {value}" for name, value in HEADERS.items())
+        line.sendall(
+            f"POST /v1/video_to_video HTTP/1.1\r\nHost: x\r\n{head}\r\nContent-Length: 999999999\r\n\r\n".encode()
+        )
+        received = b""
+        while chunk := line.recv(4096):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 413")
+    assert b'"error"' in received

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from ..settings import Provider
 from . import comet, runway
 from .faults import Fault, Where
-from .http import JSON, Handler
+from .http import JSON, Broken, Handler
 from .mischief import Act, perform
 from .refusal import Refusal
 from .sandbox import Sandbox
@@ -73,7 +73,11 @@ async def _answer(
         except Refusal as refusal:
             with sandbox.lock:
                 sandbox.counters.refused += 1
-            return refused(refusal)
+            answer = refused(refusal)
+            if refusal.status != 413:
+                return answer
+            # The rest of the body is not read to its end.
+            return Broken(413, dict(answer.headers), bytes(answer.body), linger=0.5)
 
     fault = None
     if request.method != "HEAD":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -75,6 +76,8 @@ class Broken(Response):
         pieces: In how many pieces, over *seconds*.
         reset: Whether the connection is then reset instead of closed.
         silent: Whether nothing is sent at all.
+        linger: Seconds for which what still comes in is read and dropped before the connection is closed: closed at
+            once, the answer could be lost with it.
 
     """
 
@@ -88,6 +91,7 @@ class Broken(Response):
         seconds: float = 0.0,
         reset: bool = False,
         silent: bool = False,
+        linger: float = 0.0,
     ) -> None:
         super().__init__(body, status)
         self._head = head or {}
@@ -95,6 +99,7 @@ class Broken(Response):
         self._seconds = seconds
         self._reset = reset
         self._silent = silent
+        self._linger = linger
 
     async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
         """Write, then break the connection, then wait until the server has noticed."""
@@ -107,6 +112,10 @@ class Broken(Response):
             for start in range(0, len(self.body), step):
                 await asyncio.sleep(self._seconds / self._pieces)
                 transport.write(bytes(self.body[start : start + step]))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._linger):
+                while self._linger and (await receive()).get("more_body"):
+                    pass
         if self._reset:
             await asyncio.sleep(0.02)  # let what was written leave first
             reset(transport)

@@ -1,0 +1,57 @@
+"""The program `runway-node`. A command translates; it decides nothing.
+
+Only typer is loaded before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from . import look, order, try_out
+
+# Plain help: rich's boxes cannot be written to every Windows console, and cost a slow import.
+app = typer.Typer(
+    name="runway-node",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (order.run, order.plan, look.models, look.doctor, try_out.sandbox, try_out.demo):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        with contextlib.suppress(PackageNotFoundError):
+            typer.echo(f"runway-node {version('runway-node')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell it.")] = False,
+) -> None:
+    """Runway video-to-video as one step: a clip goes in, a clip comes out that takes its place.
+
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 would cost more than allowed, 4 outcome unknown (may have been billed),
+    130 interrupted.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the program with *args* (or the command line's) and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A console that lacks a character shows it escaped: that is no reason to fail after a paid order.
+            stream.reconfigure(errors="backslashreplace")
+    # click would expand "*", "~" and "%NAME%" on Windows, in prompts too.
+    app(args=None if args is None else list(args), prog_name="runway-node", windows_expand_args=False)

@@ -1,0 +1,134 @@
+"""The flags of `run` and `plan`, and how their text becomes Step, Policy and times. The values are checked there."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+import typer
+
+from ..errors import WrongUse
+
+if TYPE_CHECKING:
+    from ..models import Keyframe, Policy, Step
+
+Source = Annotated[Path, typer.Argument(show_default=False, help="The clip.")]
+Prompt = Annotated[str, typer.Option("--prompt", "-p", help="What the clip should become.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The result; its suffix says the container. Unset: in the data folder."),
+]
+Start = Annotated[str | None, typer.Option(help="Where to begin: seconds, or hh:mm:ss.mmm.")]
+End = Annotated[str | None, typer.Option(help="Where to end: seconds, or hh:mm:ss.mmm.")]
+Provider = Annotated[str | None, typer.Option(help="cometapi or runway; unset: the one whose key is set.")]
+Model = Annotated[str | None, typer.Option(help="See `runway-node models`; unset: the provider's default.")]
+Seed = Annotated[int | None, typer.Option(help="0 to 4294967295; unset: derived from the step.")]
+Take = Annotated[int | None, typer.Option(help="Another number is another try at the same step.")]
+Reference = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH|URL", help="A still whose style to follow; may be given several times."),
+]
+KeyframeFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHEN=PATH|URL",
+        help='A still for a moment: "0.5s=still.png" or "50%=still.png"; the edit confined to whole seconds: '
+        '"2.5s@2-5=still.png". May be given several times.',
+    ),
+]
+Aspect = Annotated[str | None, typer.Option(help='The result\'s shape, such as "9:16"; unset: the clip\'s.')]
+Moderation = Annotated[str | None, typer.Option(help="auto, or low: less strict about public figures.")]
+OutputFormat = Annotated[str | None, typer.Option(help="What the model answers with; only mp4 so far.")]
+MaxSeconds = Annotated[float | None, typer.Option(help="Paid seconds this run may order; unset: 60.")]
+MaxCredits = Annotated[float | None, typer.Option(help="Credits this run may order.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds the task may run, the queue apart; unset: 1800.")]
+QueueTimeout = Annotated[float | None, typer.Option(help="Seconds the task may be queued; unset: 24 hours.")]
+OnTimeout = Annotated[str | None, typer.Option(help="detach (leave it running and tell its id) or cancel.")]
+OnInterrupt = Annotated[str | None, typer.Option(help="What Ctrl-C does to the task: cancel or detach.")]
+Delivery = Annotated[str | None, typer.Option(help="auto, inline or upload.")]
+Conform = Annotated[str | None, typer.Option(help="A wrong length is mended by: trim or retime.")]
+AllowSdr = Annotated[bool, typer.Option("--allow-sdr", help="Accept a standard-range result for an HDR clip.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON line per event on stdout, and nothing else there.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the log and, for an error, the traceback.")]
+
+_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
+_WHEN = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>s|%)(?:@(?P<first>\d+)-(?P<last>\d+))?")
+
+
+def step(given: dict[str, Any]) -> Step:
+    """The Step that these flags name."""
+    from ..models import Step, build
+
+    values = _set(given, Step.model_fields)
+    values["references"] = tuple(picture(text) for text in given.get("reference") or ())
+    values["keyframes"] = tuple(keyframe(text) for text in given.get("keyframe") or ())
+    return build(Step, **values)
+
+
+def policy(given: dict[str, Any]) -> Policy:
+    """The Policy that these flags name."""
+    from ..models import Policy, build
+
+    return build(Policy, **_set(given, Policy.model_fields))
+
+
+class Span(TypedDict):
+    """The range that is transformed."""
+
+    start: Fraction | None
+    end: Fraction | None
+
+
+def span(start: str | None, end: str | None) -> Span:
+    """`--start` and `--end` as exact seconds."""
+    return {
+        "start": None if start is None else moment(start, "--start"),
+        "end": None if end is None else moment(end, "--end"),
+    }
+
+
+def _set(given: dict[str, Any], fields: Any) -> dict[str, Any]:
+    return {name: given[name] for name in fields if given.get(name) is not None}
+
+
+def moment(text: str, flag: str) -> Fraction:
+    """Seconds from "12.5", "1:02.5" or "00:01:02.500".
+
+    Raises:
+        WrongUse: It is none of these.
+
+    """
+    match = _CLOCK.fullmatch(text.strip())
+    hours, minutes, seconds = match.groups("") if match else ("", "", "")
+    if not seconds or (minutes and float(seconds) >= 60) or (hours and int(minutes) >= 60):
+        raise WrongUse(f"{flag} {text!r} is not a time", "Write seconds, such as 12.5, or hh:mm:ss.mmm")
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + Fraction(seconds)
+
+
+def picture(text: str) -> Path | str:
+    """What a person typed for a still: a URL as text, all else a file."""
+    return text if "://" in text else Path(text)
+
+
+def keyframe(text: str) -> Keyframe:
+    """A keyframe from "0.5s=still.png", "50%=https://..." or "2.5s@2-5=still.png".
+
+    Raises:
+        WrongUse: It is none of these.
+
+    """
+    from ..models import Keyframe, build
+
+    when, _, still = text.partition("=")
+    match = _WHEN.fullmatch(when.strip())
+    if match is None or not still:
+        raise WrongUse(
+            f"--keyframe {text!r} is not WHEN=PICTURE", "Write 0.5s=still.png, 50%=still.png or 2.5s@2-5=still.png"
+        )
+    number = float(match["number"])
+    at = {"seconds": number} if match["unit"] == "s" else {"at": number / 100}
+    within = (int(match["first"]), int(match["last"])) if match["first"] else None
+    return build(Keyframe, picture=picture(still), range=within, **at)

@@ -1,0 +1,113 @@
+"""`run` and `plan`: the flags become a Step and a Policy, the engine does the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from . import flags
+from .output import Show, reporting
+
+if TYPE_CHECKING:
+    from ..engine import Stop
+    from ..models import Result
+    from ..planning import Plan
+
+
+def run(
+    source: flags.Source, prompt: flags.Prompt = "", output: flags.Output = None,
+    start: flags.Start = None, end: flags.End = None, provider: flags.Provider = None, model: flags.Model = None,
+    seed: flags.Seed = None, take: flags.Take = None, reference: flags.Reference = None,
+    keyframe: flags.KeyframeFlag = None, aspect: flags.Aspect = None, moderation: flags.Moderation = None,
+    output_format: flags.OutputFormat = None, max_seconds: flags.MaxSeconds = None,
+    max_credits: flags.MaxCredits = None, timeout: flags.Timeout = None, queue_timeout: flags.QueueTimeout = None,
+    on_timeout: flags.OnTimeout = None, on_interrupt: flags.OnInterrupt = None, delivery: flags.Delivery = None,
+    conform: flags.Conform = None, allow_sdr: flags.AllowSdr = False, force: flags.Force = False,
+    json: flags.Json = False, debug: flags.Debug = False,
+) -> None:  # fmt: skip
+    """Transform a clip, or a range of it; it costs money where the key is a real one."""
+    given = locals()
+    with reporting(json=json, debug=debug) as show:
+        from ..engine import Stop
+        from ..engine import run as carry_out
+
+        stop = Stop()
+        step, policy = flags.step(given), flags.policy(given)
+        with detach_on_term(stop):
+            result = carry_out(
+                source, step, output, **flags.span(start, end),
+                policy=policy, stop=stop, on_progress=show.event, force=force,
+            )  # fmt: skip
+        tell_result(show, result)
+
+
+def plan(
+    source: flags.Source, prompt: flags.Prompt = "", start: flags.Start = None, end: flags.End = None,
+    provider: flags.Provider = None, model: flags.Model = None, seed: flags.Seed = None, take: flags.Take = None,
+    reference: flags.Reference = None, keyframe: flags.KeyframeFlag = None, aspect: flags.Aspect = None,
+    moderation: flags.Moderation = None, output_format: flags.OutputFormat = None,
+    max_seconds: flags.MaxSeconds = None, max_credits: flags.MaxCredits = None, timeout: flags.Timeout = None,
+    queue_timeout: flags.QueueTimeout = None, on_timeout: flags.OnTimeout = None,
+    on_interrupt: flags.OnInterrupt = None, delivery: flags.Delivery = None, conform: flags.Conform = None,
+    allow_sdr: flags.AllowSdr = False, json: flags.Json = False, debug: flags.Debug = False,
+) -> None:  # fmt: skip
+    """Tell what `run` with the same flags would do and cost; needs no key, sends nothing."""
+    given = locals()
+    with reporting(json=json, debug=debug) as show:
+        from ..engine import plan as look_ahead
+
+        found = look_ahead(source, flags.step(given), **flags.span(start, end), policy=flags.policy(given))
+        tell_plan(show, found)
+
+
+@contextlib.contextmanager
+def detach_on_term(stop: Stop) -> Iterator[None]:
+    """SIGTERM (on Windows Ctrl-Break) ends this program, not the paid task."""
+
+    def hear(*_: object) -> None:
+        # In a thread: an Event's lock may be held by the very code that the signal interrupted.
+        threading.Thread(target=stop.detach, daemon=True).start()
+
+    names = ("SIGTERM", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, hear) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def tell_result(show: Show, result: Result) -> None:
+    """The path on stdout, the rest beside it."""
+    show.result(result.model_dump(mode="json"))
+    cost = "the provider states no cost" if result.cost is None else f"{result.cost:g} credits"
+    show.warnings(result.warnings)
+    show.note(f"{result.frames} frames by {result.model} ({result.provider}), seed {result.seed}, {cost}")
+    show.say(str(result.path))
+
+
+def price(plan: Plan) -> str:
+    """What it costs, in words."""
+    if plan.credits is None:
+        return "price unknown: the provider publishes none"
+    dollars = "" if plan.dollars is None else f", ${plan.dollars:.2f}"
+    return f"{plan.credits:g} credits{dollars}"
+
+
+def tell_plan(show: Show, plan: Plan) -> None:
+    """What will be sent, why, and the price."""
+    show.result(plan.model_dump(mode="json"))
+    calls = len(plan.segments)
+    fps, sent_fps, billed = float(plan.fps), float(plan.sent_fps), float(plan.billed_seconds)
+    show.say(f"{plan.source}: {plan.width}x{plan.height} at {fps:g} fps, {float(plan.seconds):g} s")
+    show.say(f"{plan.model} ({plan.provider}), {calls} call{'s' * (calls != 1)}, {billed:g} s billed")
+    show.say(f"sent as {plan.sent_width}x{plan.sent_height} at {sent_fps:g} fps ({plan.delivery})")
+    for piece in plan.segments:
+        seconds = float(piece.seconds)
+        show.say(f"  {piece.index + 1}: frames [{piece.first}, {piece.last}), {seconds:g} s billed; {piece.why}")
+    show.say(price(plan))
+    show.warnings(plan.warnings)

@@ -1,0 +1,233 @@
+"""What a person or a program sees: progress and errors on stderr, results on stdout (under `--json`: JSON lines).
+
+Nothing here knows what is ordered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json as jsonlib
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import Interrupted, RunwayNodeError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from ..models import Event
+
+REPEAT_AFTER = 30.0
+"""Where no bar can be drawn, a phase that lasts is told again after so many seconds."""
+
+_KEPT = frozenset({"submitted", "warning", "retrying"})
+"""Phases whose message stays on the screen: a task id is worth its money."""
+
+
+def unsigned(text: str) -> str:
+    """*text* with the query of every link, where signatures are, cut off."""
+    return re.sub(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]*", r"\1?(cut)", text)
+
+
+class Show:
+    """One command's output.
+
+    Args:
+        json: Events and results as JSON lines on stdout, nothing for a person.
+        debug: Errors with their traceback.
+
+    """
+
+    def __init__(self, *, json: bool, debug: bool) -> None:
+        self.json = json
+        self.debug = debug
+        self._progress: Progress | None = None
+        self._bar: TaskID | None = None
+        self._last: tuple[str, float] = ("", 0.0)
+        self._warned: set[str] = set()
+
+    def line(self, values: Mapping[str, Any]) -> None:
+        """One JSON line on stdout; a reader that went away is no reason to fail."""
+        self._out(jsonlib.dumps(values, default=str))
+
+    def say(self, text: str) -> None:
+        """A line for a person on stdout."""
+        if not self.json:
+            self._out(text)
+
+    def note(self, text: str) -> None:
+        """A line for a person on stderr."""
+        if self.json:
+            return
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(text, err=True)
+
+    def event(self, event: Event) -> None:
+        """One event of an order: what `on_progress` is called with."""
+        if self.json:
+            self.line(event.model_dump(mode="json", exclude_none=True))
+            return
+        if event.phase in _KEPT:
+            self._warned.add(event.message)
+            self.note(f"{event.phase}: {event.message}" + _task(event))
+        elif sys.stderr.isatty():
+            self._draw(event)
+        else:
+            self._tell(event)
+
+    def _draw(self, event: Event) -> None:
+        if self._progress is None:
+            self._progress = _progress()
+            self._bar = self._progress.add_task("", total=1.0, phase="", note="")
+            self._progress.start()
+        assert self._bar is not None
+        self._progress.update(self._bar, completed=event.overall, phase=event.phase, note=_words(event))
+
+    def _tell(self, event: Event) -> None:
+        phase, told = self._last
+        seconds = event.seconds or 0.0
+        if event.phase != phase or seconds - told >= REPEAT_AFTER:
+            self._last = (event.phase, seconds)
+            words = _words(event)
+            self.note(f"{event.phase}: {words}" if words else event.phase)
+
+    def result(self, values: Mapping[str, Any]) -> None:
+        """The last JSON line of a command that did what it was asked."""
+        self.close()
+        if self.json:
+            self.line({"phase": "result", **values})
+
+    def warnings(self, warnings: Sequence[str]) -> None:
+        """Those that no event told."""
+        for warning in warnings:
+            if warning not in self._warned:
+                self.note(f"warning: {warning}")
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table for a person on stdout."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*row)
+        # Piped, a line stays a line.
+        Console(width=None if sys.stdout.isatty() else 240, markup=False, highlight=False).print(table)
+
+    def error(self, error: BaseException, exit_code: int) -> None:
+        """One line: what is wrong, and the mend; the traceback under `--debug`."""
+        self.close()
+        if self.debug:
+            typer.echo(unsigned("".join(traceback.format_exception(error))), err=True)
+        message = unsigned(" ".join(str(error).split())) or type(error).__name__
+        typer.echo(f"Error: {message}", err=True)
+        if self.json:
+            task_id = getattr(error, "task_id", None)
+            facts = {"error": type(error).__name__, "message": message, "exit_code": exit_code, "task_id": task_id}
+            self.line({"phase": "error", **facts})
+
+    def close(self) -> None:
+        """Leave the screen as a person's next line needs it."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _out(self, text: str) -> None:
+        try:
+            print(text, flush=True)  # noqa: T201  # stdout is this command's result
+        except OSError:
+            # `| head` closed the pipe; what is paid for goes on, and Python's own flush at exit must not fail.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.table import Column
+
+    note = Column(no_wrap=True, overflow="ellipsis")
+    return Progress(
+        TextColumn("{task.fields[phase]:<10}", markup=False),
+        BarColumn(24),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[note]}", markup=False, table_column=note),
+        console=Console(stderr=True),
+    )
+
+
+def _words(event: Event) -> str:
+    seconds = "" if event.seconds is None else f"{event.seconds:.0f} s"
+    if seconds and seconds in event.message:
+        return event.message
+    return ", ".join(part for part in (seconds, event.message) if part)
+
+
+def _task(event: Event) -> str:
+    known = event.task_id and event.task_id not in event.message
+    return f" (task {event.task_id})" if known else ""
+
+
+class _Unsigned(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return unsigned(super().format(record))
+
+
+@contextlib.contextmanager
+def _log(debug: bool) -> Iterator[None]:
+    """The package's log on stderr under `--debug`, nowhere otherwise."""
+    logger = logging.getLogger("runway_node")
+    handler = logging.StreamHandler(sys.stderr) if debug else logging.NullHandler()
+    handler.setFormatter(_Unsigned("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    if debug:
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
+@contextlib.contextmanager
+def reporting(*, json: bool, debug: bool) -> Iterator[Show]:
+    """A command's output; an error becomes its one line and its exit code.
+
+    Raises:
+        typer.Exit: With the error's exit code.
+
+    """
+    show = Show(json=json, debug=debug)
+    with _log(debug):
+        try:
+            yield show
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt as error:
+            told = error.__cause__ if isinstance(error.__cause__, RunwayNodeError) else Interrupted("Interrupted")
+            show.error(told, Interrupted.exit_code)
+            raise typer.Exit(Interrupted.exit_code) from error
+        except RunwayNodeError as error:
+            show.error(error, error.exit_code)
+            raise typer.Exit(error.exit_code) from error
+        except Exception as error:
+            mend = "" if debug else ". This is our fault: run it again with --debug and report it"
+            show.error(_Unforeseen(f"{type(error).__name__}: {error}{mend}").with_traceback(error.__traceback__), 1)
+            raise typer.Exit(1) from error
+        finally:
+            show.close()
+
+
+class _Unforeseen(RunwayNodeError):
+    """An error that is none of ours: a fault of this program."""

@@ -1,0 +1,1 @@
+"""Hosts: one file each, which only translates between a host's words and `engine.run`."""

@@ -1,0 +1,386 @@
+"""The moviepy host: `RunwayVideoToVideo`, an Effect like any other. It translates clips to `engine.run` and back.
+
+An untouched or subclipped file goes to the engine as a file; any other clip is rendered once, frame by frame.
+Times are seconds of moviepy's clock; frame k of a clip's base is what moviepy shows from k / fps on.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+import proglog
+from moviepy import Effect, VideoClip, VideoFileClip
+from moviepy.tools import convert_to_seconds
+
+from .. import engine
+from ..errors import MediaError, RunwayNodeError, SourceError
+from ..media.probe import snapped
+from ..media.shapes import Buffer, Frames
+from ..models import Event, Keyframe, Policy, Result, Step, build
+from ..settings import Settings, load_settings
+from .provenance import file_probe, origin, played_from
+
+Words = TypeVar("Words", Step, Policy)
+
+BAR = "runway"
+STEPS = 100
+"""The progress bar's name and total."""
+
+KEPT = (
+    "start", "end", "duration", "fps", "pos", "relative_pos", "layer_index",
+    "mask", "audio", "memoize", "is_mask", "has_constant_size",
+)  # fmt: skip
+"""What a result takes over from the clip in whose place it stands; its size it has by how it is read."""
+
+NUDGE = 1e-6
+"""Seconds added to a frame's time: moviepy floors, and k / fps may lie a hair under the frame. Its own slack is 1e-5
+of a frame."""
+
+_rendering = threading.Lock()
+# Clips may share a reader without showing it, and one read from two threads gives wrong frames silently.
+
+
+class SomeFailed(RunwayNodeError):
+    """Some of the clips given to `map` failed; the results of the others are in it.
+
+    Args:
+        results: A clip for each one given; None where it failed or was not started.
+        errors: What went wrong, by index.
+
+    """
+
+    def __init__(self, results: list[Any], errors: dict[int, BaseException]) -> None:
+        told = "; ".join(f"clip {index}: {str(error).rstrip('.')}" for index, error in errors.items())
+        idle = sum(result is None for result in results) - len(errors)
+        super().__init__(
+            f"{len(errors)} of {len(results)} clips failed ({told})" + (f"; {idle} not started" if idle else ""),
+            "The results of the others are in this error's .results",
+        )
+        codes = {getattr(error, "exit_code", 1) for error in errors.values()}
+        self.exit_code = next((code for code in (130, 4, 3, 1, 2) if code in codes), 1)
+        self.results = results
+        self.errors = errors
+
+
+class ResultClip(VideoFileClip):  # type: ignore[misc]  # moviepy ships no types
+    """A finished result's file as a clip; closing it closes its own reader, not the sound it was given."""
+
+    reader: Any
+    runway_result: Result
+
+    def close(self) -> None:
+        """Close the reader of the result's file."""
+        if self.reader:
+            self.reader.close()
+            self.reader = None
+
+
+@dataclass(frozen=True)
+class RunwayVideoToVideo(Effect):  # type: ignore[misc]  # moviepy ships no types
+    """Transform a clip with Runway; what comes back takes its place.
+
+    `clip.with_effects([RunwayVideoToVideo("the same street at dusk")])` blocks until it is there. The result has the
+    clip's duration, rate, size, place, mask and sound; `runway_result` says what it cost and where the file is.
+
+    Args:
+        settings: Keys, folders and limits; unset: the environment and the settings file.
+        logger: "bar", None for silence, or a proglog logger, whose bar `runway` counts to 100.
+
+    The others are those of `models.Step` and `models.Policy`, under the same names.
+
+    Raises:
+        StepError: A field is wrong; at once, not when it is applied.
+
+    """
+
+    runway_pays: ClassVar[bool] = True
+
+    prompt: str = ""
+    model: str | None = None
+    provider: str | None = None
+    seed: int | None = None
+    take: int = 1
+    references: Sequence[Any] = ()
+    keyframes: Sequence[Keyframe | Any] = ()
+    aspect: str | None = None
+    moderation: str | None = None
+    output_format: str = "mp4"
+    max_seconds: float | None = None
+    max_credits: float | None = None
+    timeout: float | None = None
+    queue_timeout: float = 24 * 3600.0
+    on_timeout: str = "detach"
+    on_interrupt: str = "cancel"
+    delivery: str = "auto"
+    conform: str = "trim"
+    allow_sdr: bool = False
+    settings: Settings | None = None
+    logger: Any = "bar"
+
+    def __post_init__(self) -> None:
+        self._build(Step)
+        self._build(Policy)
+
+    def apply(self, clip: Any) -> Any:
+        """Transform *clip*, wait for it, and give the clip that takes its place.
+
+        Raises:
+            SourceError: The clip has no end, no rate, or no picture.
+            RunwayNodeError: As `engine.run`.
+
+        """
+        place = _locate(clip)
+        bar = _Bar(self.logger, 1)
+        result = self._run(place, on_progress=lambda event: bar.show(0, event))
+        bar.drain()
+        return _stand_in(clip, place, result, reshaped=self.aspect is not None)
+
+    def plan(self, clip: Any) -> engine.Plan:
+        """What applying this to *clip* would do and cost; nothing is sent."""
+        place = _locate(clip)
+        step, policy = self._build(Step), self._build(Policy)
+        return engine.plan(place.source, step, start=place.start, end=place.end, policy=policy, settings=self.settings)
+
+    def map(self, clips: Sequence[Any]) -> list[Any]:
+        """Transform several clips at once, as many as the settings allow; the results come in the same order.
+
+        After a failure nothing new is started and what is under way is finished. Ctrl-C stops all, as for one.
+
+        Raises:
+            SomeFailed: One or more failed; `.results` holds the others.
+
+        """
+        places = _locate_all(clips)
+        at_once = (self.settings or load_settings()).max_concurrency
+        stop, halt = engine.Stop(), threading.Event()
+        bar = _Bar(self.logger, len(clips))
+
+        def one(index: int) -> Any:
+            if halt.is_set():
+                return None
+            try:
+                result = self._run(places[index], stop=stop, on_progress=lambda event: bar.show(index, event))
+                return _stand_in(clips[index], places[index], result, reshaped=self.aspect is not None)
+            except BaseException:
+                halt.set()
+                raise
+
+        with ThreadPoolExecutor(min(at_once, len(clips) or 1), thread_name_prefix="runway-map") as pool:
+            futures = [pool.submit(one, index) for index in range(len(clips))]
+            pressed = _await(futures, bar, stop, halt)
+        return _gather(futures, pressed=pressed)
+
+    def _run(self, place: _Place, **how: Any) -> Result:
+        step, policy = self._build(Step), self._build(Policy)
+        return engine.run(
+            place.source, step, start=place.start, end=place.end, policy=policy, settings=self.settings, **how
+        )
+
+    def _build(self, kind: type[Words]) -> Words:
+        return build(kind, **{name: getattr(self, name) for name in kind.model_fields})
+
+
+class _Place(NamedTuple):
+    """What the engine is given for a clip: *source* from *start* to *end*; *shift*: seconds into that at time 0."""
+
+    source: Path | Frames
+    start: Fraction | None
+    end: Fraction | None
+    shift: float
+
+
+def _locate(clip: Any) -> _Place:
+    """Find the clip's frames: in a file where that is sure, else by rendering.
+
+    A range is [round(start * fps), round(end * fps)) of what was cut, so a cut between two frames leaves the clip up to
+    half a frame off its own frames' grid: `shift` keeps every frame where the timeline shows it.
+    """
+    _check(clip)
+    fps = float(clip.fps)
+    came = origin(clip)
+    first = max(0, round(came.offset * fps))
+    last = max(first + 1, round((came.offset + clip.duration) * fps))
+    shift = came.offset - first / fps
+    shift = shift if abs(shift * fps) > 0.001 else 0.0
+    found = file_probe(clip, came)
+    if found is None or found.path is None:
+        return _Place(_frames(clip, came.offset, first, last), None, None, shift)
+    start = Fraction(first) / found.fps if first else None
+    end = Fraction(last) / found.fps if last < found.frames else None
+    return _Place(found.path, start, end, shift)
+
+
+def _check(clip: Any) -> None:
+    if not isinstance(clip, VideoClip):
+        raise SourceError(f"{type(clip).__name__} is not a video clip", "Apply the effect to a video clip")
+    if clip.is_mask:
+        raise SourceError("A mask has no colours to transform", "Use clip.to_RGB() first")
+    if clip.duration is None:
+        raise SourceError("The clip has no end", "Give it one: clip.with_duration(seconds)")
+    fps = getattr(clip, "fps", None)
+    if fps is None:
+        raise SourceError("The clip has no frame rate", "Give it one: clip.with_fps(24)")
+    if not (math.isfinite(fps) and fps > 0 and math.isfinite(clip.duration) and clip.duration > 0):
+        raise SourceError(f"A clip of {clip.duration} s at {fps} fps has no frames", "Check its duration and fps")
+
+
+def _locate_all(clips: Sequence[Any]) -> list[_Place]:
+    """The places of all; where one cannot be used, none is sent."""
+    places: list[_Place] = []
+    errors: dict[int, BaseException] = {}
+    for index, clip in enumerate(clips):
+        try:
+            places.append(_locate(clip))
+        except SourceError as error:
+            errors[index] = error
+    if errors:
+        raise SomeFailed([None] * len(clips), errors) from next(iter(errors.values()))
+    return places
+
+
+def _frames(clip: Any, offset: float, first: int, last: int) -> Frames:
+    width, height = (int(side) for side in clip.size)
+    fps = float(clip.fps)
+
+    def read() -> Iterator[Buffer]:
+        with _rendering:
+            for index in range(first, last):
+                frame = clip.get_frame(max(0.0, index / fps - offset) + NUDGE)
+                if frame.shape[:2] != (height, width):
+                    raise SourceError("The clip changes its size while it plays", "Put it on a ground of one size")
+                picture = np.ascontiguousarray(frame[:, :, :3], dtype=np.uint8)
+                yield picture.data.cast("B")
+
+    return Frames(width=width, height=height, fps=snapped(Fraction(fps)), count=last - first, read=read)
+
+
+def _stand_in(clip: Any, place: _Place, result: Result, *, reshaped: bool) -> Any:
+    """The result as a clip that takes the place of *clip*."""
+    size = None if reshaped else tuple(int(side) for side in clip.size)
+    try:
+        video = ResultClip(str(result.path), audio=False, target_resolution=size)
+    except OSError as error:
+        raise MediaError(f"moviepy cannot read the paid result {result.path}: {error}", "It is kept there") from error
+    # moviepy knows 59.94 only as that, and would seek beside the frame in a long clip.
+    video.reader.fps = float(snapped(Fraction(float(clip.fps))))
+    video.fps = clip.fps
+    fps = float(clip.fps)
+    made = video
+    if place.shift or (place.shift + clip.duration) * fps > result.frames + 0.001:
+        made = played_from(video, place.shift, (result.frames - 0.5) / fps)
+    for name in KEPT:
+        setattr(made, name, getattr(clip, name))
+    if made.mask is not None and tuple(made.size) != tuple(clip.size):
+        made.mask = made.mask.resized(tuple(made.size))
+    made.runway_result = result
+    return made
+
+
+class _Bar:
+    """Progress as proglog shows it. Events may come from any thread; the logger is called by the one that made this."""
+
+    def __init__(self, logger: Any, clips: int) -> None:
+        self._logger = proglog.default_bar_logger(logger)
+        self._events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
+        self._thread = threading.get_ident()
+        self._overall = [0.0] * clips
+        self._said: dict[int, str] = {}
+        self._at = -1
+
+    def show(self, index: int, event: Event) -> None:
+        """Take what happened to clip *index*."""
+        self._events.put((index, event))
+        if threading.get_ident() == self._thread:
+            self.drain()
+
+    def drain(self) -> None:
+        """Show what came since; for the thread that made this."""
+        while not self._events.empty():
+            index, event = self._events.get()
+            self._say(index, event)
+            self._overall[index] = max(self._overall[index], event.overall)
+            self._move(int(STEPS * sum(self._overall) / len(self._overall) + 1e-9))
+
+    def _say(self, index: int, event: Event) -> None:
+        text = f"{event.phase}: {event.message}" if event.message else event.phase
+        if self._said.get(index) == (text if event.phase in {"warning", "retrying"} else event.phase):
+            return
+        self._said[index] = text if event.phase in {"warning", "retrying"} else event.phase
+        who = f"Runway (clip {index})" if len(self._overall) > 1 else "Runway"
+        self._logger(message=f"{who} - {text}")
+
+    def _move(self, at: int) -> None:
+        if self._at < 0:
+            self._logger(**{f"{BAR}__total": STEPS})
+        if at > self._at:
+            self._at = at
+            self._logger(**{f"{BAR}__index": at})
+
+
+def _await(futures: list[Future[Any]], bar: _Bar, stop: threading.Event, halt: threading.Event) -> bool:
+    """Show progress until all have ended; whether Ctrl-C was pressed meanwhile. A second press leaves at once."""
+    pressed = False
+    pending = set(futures)
+    while pending:
+        try:
+            pending = wait(pending, timeout=0.1).not_done
+            bar.drain()
+        except KeyboardInterrupt:
+            if pressed:
+                raise
+            pressed = True
+            halt.set()
+            stop.set()
+    bar.drain()
+    return pressed
+
+
+def _gather(futures: list[Future[Any]], *, pressed: bool) -> list[Any]:
+    errors = {index: error for index, future in enumerate(futures) if (error := future.exception()) is not None}
+    results = [None if index in errors else future.result() for index, future in enumerate(futures)]
+    if pressed:
+        raise KeyboardInterrupt from SomeFailed(results, errors)
+    if errors:
+        raise SomeFailed(results, errors) from next(iter(errors.values()))
+    return results
+
+
+def _mend_effects_on_subclip() -> None:
+    """Keep a paid result from being lost in moviepy's `with_effects_on_subclip`; once, and for our effect only.
+
+    moviepy 2.2.1 applies the effects and then cuts what follows `end_time`, also where that is the clip's end: there it
+    raises "start_time should be smaller than the clip's duration", after the call was paid. So at the end `end_time` is
+    left out, which means the same; elsewhere the cut is tried before anything is paid.
+    """
+    original: Callable[..., Any] = VideoClip.with_effects_on_subclip
+    if hasattr(original, "runway_node"):
+        return
+
+    @functools.wraps(original)
+    def with_effects_on_subclip(
+        self: Any, effects: Sequence[Any], start_time: Any = 0, end_time: Any = None, **kwargs: Any
+    ) -> Any:
+        # Not by class: the package may be loaded twice, under two names, and this is wrapped once.
+        ours = any(getattr(effect, "runway_pays", False) is True for effect in effects)
+        if ours and end_time is not None:
+            if self.duration is not None and abs(convert_to_seconds(end_time) - self.duration) <= 1e-8:
+                end_time = None
+            else:
+                self.subclipped(start_time=end_time)
+        return original(self, effects, start_time, end_time, **kwargs)
+
+    with_effects_on_subclip.runway_node = True  # type: ignore[attr-defined]  # a mark, so that it is wrapped once
+    VideoClip.with_effects_on_subclip = with_effects_on_subclip
+
+
+_mend_effects_on_subclip()

@@ -1,0 +1,111 @@
+"""The whole step on a 720p clip, beside the two ffmpeg commands it cannot do without: the cut sent, the answer fitted.
+
+Nothing is subtracted: the one poll pause (10 ms) and the sandbox's own work (it checks the clip) count as ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from runway_node import Event, Settings, run
+from runway_node.settings import Provider, load_settings
+
+from .footage import BT709, bare, make
+from .measure import Row, Sizes, in_turn, server, shown, taken, versus
+from .preparing import INLINE, UPLOAD
+
+FPS, ANSWER_FPS, START = 30, 24, 2
+POLL = 0.01
+KINDS: dict[Provider, tuple[int, str]] = {"runway": (UPLOAD, "veryfast"), "cometapi": (INLINE, "medium")}
+
+
+def by_hand(source: Path, ready: Path, folder: Path, seconds: int, provider: Provider) -> None:
+    """Prepare, then conform, each as a person would type it with the same settings."""
+    rate, preset = KINDS[provider]
+    cap = int(8 * rate * seconds * 0.99 / (seconds + 0.45))
+    bare(
+        "-ss", f"{START - 0.5 / FPS:.9f}", "-i", source, "-map", "0:v:0",
+        "-vf", f"setpts=N/({FPS})/TB,scale=1280:720:flags=lanczos+accurate_rnd:out_range=tv,setsar=1,format=yuv420p",
+        "-frames:v", seconds * FPS, "-c:v", "libx264", "-preset", preset, "-crf", 18,
+        "-maxrate", cap, "-bufsize", cap // 2, "-x264-params", "sliced-threads=1:threads=4", "-pix_fmt", "yuv420p",
+        "-fps_mode", "cfr", "-r", FPS, "-an", "-map_metadata", -1, "-movflags", "+faststart", folder / "sent.mp4",
+    )  # fmt: skip
+    bare(
+        "-i", ready, "-map", "0:v:0",
+        "-vf", f"fps={FPS}:round=near:start_time=0,scale=1280:720:flags=lanczos+accurate_rnd:out_range=tv,setsar=1",
+        "-frames:v", seconds * FPS, "-c:v", "libx264", "-preset", "veryfast", "-crf", 14, "-bf", 2, "-g", 48,
+        "-video_track_timescale", FPS, "-movflags", "+faststart", "-pix_fmt", "yuv420p", "-fps_mode", "cfr",
+        "-r", FPS, *BT709, "-an", "-map_metadata", -1, folder / "fitted.mp4",
+    )  # fmt: skip
+
+
+class Clock:
+    """Where a run's seconds go: from each phase's first event to the next one's."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, list[float]] = defaultdict(list)
+        self._phase, self._since = "looking", time.perf_counter()
+
+    def begin(self) -> None:
+        """A run begins: settled, looked at and planned before its first event."""
+        self._phase, self._since = "looking", time.perf_counter()
+
+    def __call__(self, event: Event) -> None:
+        """Hear an event."""
+        if event.phase == self._phase:
+            return
+        now = time.perf_counter()
+        self.spent[self._phase].append(now - self._since)
+        self._phase, self._since = event.phase, now
+
+    def told(self) -> str:
+        """The phases' medians."""
+        return ", ".join(f"{phase} {shown(statistics.median(spent), 's')}" for phase, spent in self.spent.items())
+
+
+def rows(folder: Path, sizes: Sizes) -> tuple[list[Row], list[str]]:
+    """Both providers' roads; and where the time goes, a line each."""
+    seconds = sizes.cut_seconds
+    source = make(folder / "clip.mp4", width=1280, height=720, fps=FPS, seconds=START + seconds + 1)
+    ready = make(folder / "ready.mp4", width=1280, height=720, fps=ANSWER_FPS, seconds=seconds, sound=False)
+    found: list[Row] = []
+    notes: list[str] = []
+    with server("ready", ready) as url:
+        for provider in KINDS:
+            row, note = _road(source, ready, folder, sizes, provider, url)
+            found.append(row)
+            notes.append(note)
+    return found, notes
+
+
+def _road(source: Path, ready: Path, folder: Path, sizes: Sizes, provider: Provider, url: str) -> tuple[Row, str]:
+    settings, clock, seconds = _settings(provider, url, folder), Clock(), sizes.cut_seconds
+    ours = functools.partial(_ours, source, folder / f"{provider}.mp4", seconds, settings, clock)
+    rivals = {
+        "theirs": lambda: taken(lambda: by_hand(source, ready, folder, seconds, provider)).wall,
+        "ours": lambda: taken(ours).wall,
+    }
+    found = in_turn(rivals, sizes.repeats)
+    name = f"the whole step, {seconds} s of 720p, {provider} ({KINDS[provider][1]})"
+    return versus(name, found["ours"], found["theirs"], 1.3), f"{provider}: {clock.told()}"
+
+
+def _ours(source: Path, out: Path, seconds: int, settings: Settings, clock: Clock) -> None:
+    clock.begin()
+    result = run(
+        source, "the street at dusk", out, start=START, end=START + seconds,
+        settings=settings, on_progress=clock, force=True,
+    )  # fmt: skip
+    if result.frames != seconds * FPS:
+        raise RuntimeError(f"the step gave {result.frames} frames of {seconds * FPS}")
+
+
+def _settings(provider: Provider, url: str, folder: Path) -> Settings:
+    options = {"provider": provider, "data_dir": folder / "data", "poll_interval": POLL}
+    if provider == "runway":
+        return load_settings(runway_key="sandbox-key", runway_base_url=url, **options)
+    return load_settings(cometapi_key="sandbox-key", cometapi_base_url=url, **options)
