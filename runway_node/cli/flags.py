@@ -38,7 +38,7 @@ KeyframeFlag = Annotated[
         '"2.5s@2-5=still.png". May be given several times.',
     ),
 ]
-Aspect = Annotated[str | None, typer.Option(help='The result\'s shape, such as "9:16"; unset: the clip\'s.')]
+Aspect = Annotated[str | None, typer.Option(help="The result's shape, such as \"9:16\"; unset: the clip's.")]
 Moderation = Annotated[str | None, typer.Option(help="auto, or low: less strict about public figures.")]
 OutputFormat = Annotated[str | None, typer.Option(help="What the model answers with; only mp4 so far.")]
 MaxSeconds = Annotated[float | None, typer.Option(help="Paid seconds this run may order; unset: 60.")]

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from ..errors import NotFetched, RunwayNodeError
-from .guard import ForbiddenAddress, not_ours
+from .guard import ForbiddenAddress, Outside, not_ours
 
 MEGABYTE = 1 << 20
 
@@ -30,7 +30,7 @@ def most_bytes(seconds: float) -> int:
     return min(512 * MEGABYTE, max(64 * MEGABYTE, int(seconds * 16 * MEGABYTE)))
 
 
-def fetch_once(client: httpx.Client, url: str, part: Path, most: int, task_id: str) -> None:
+def fetch_once(client: Outside, url: str, part: Path, most: int, task_id: str) -> None:
     """Fetch *url* into *part*, which is whole when this returns.
 
     Args:
@@ -51,7 +51,7 @@ def fetch_once(client: httpx.Client, url: str, part: Path, most: int, task_id: s
     etag = _noted(note) if held else ""
     headers = {"Range": f"bytes={held}-", "If-Range": etag} if held and etag else {}
     try:
-        with client.stream("GET", url, headers=headers) as response:
+        with client.open("GET", url, headers=headers) as response:
             if response.status_code in {403, 404, 410}:
                 raise LinkDead(f"The result's link answers HTTP {response.status_code}", task_id=task_id)
             start = _start(response, held if headers else 0)
@@ -95,7 +95,8 @@ def _receive(response: httpx.Response, part: Path, start: int, most: int, task_i
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
         file.truncate()
-        for piece in response.iter_raw(MEGABYTE):
+        # Pieces as they come: collecting them first would lose what came before a cut.
+        for piece in response.iter_raw():
             size += len(piece)
             if size > most or (total or 0) > most:
                 raise NotFetched(

@@ -6,8 +6,10 @@ that could answer otherwise. The configured base URL's own origin is the one exc
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
+from collections.abc import Iterator, Mapping
 
 import httpx
 
@@ -84,19 +86,41 @@ def _port(url: httpx.URL) -> int | None:
     return url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def guarded_client(base_url: str) -> httpx.Client:
-    """A client for download and upload links: no key, no cookies of ours, no environment proxies.
+class Outside:
+    """The client for download and upload links: no key, no cookies of ours, no environment proxies.
 
-    Redirects are followed (few, each judged anew); a body may pause for 30 seconds, not longer.
+    httpx logs the URLs it is given and keeps them in its errors, and a link's query is its signature: so httpx is
+    given the link without it, and the connection gets the whole target.
     """
-    return httpx.Client(
-        transport=GuardedTransport(base_url),
-        timeout=httpx.Timeout(30.0, connect=10.0),
-        follow_redirects=True,
-        max_redirects=REDIRECTS,
-        trust_env=False,
-        headers={"User-Agent": "runway-node", "Accept-Encoding": "identity"},
-    )
+
+    def __init__(self, base_url: str) -> None:
+        self._client = httpx.Client(
+            transport=GuardedTransport(base_url),
+            timeout=httpx.Timeout(30.0, connect=10.0),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"User-Agent": "runway-node", "Accept-Encoding": "identity"},
+        )
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    @contextlib.contextmanager
+    def open(
+        self, method: str, url: str, *, headers: Mapping[str, str], content: httpx.SyncByteStream | None = None
+    ) -> Iterator[httpx.Response]:
+        """One exchange; a GET follows a few redirects, each judged anew."""
+        link = httpx.URL(url)
+        for _ in range(1 + (REDIRECTS if method == "GET" else 0)):
+            target = {"target": link.raw_path}
+            plain = link.copy_with(query=None, fragment=None)
+            with self._client.stream(method, plain, headers=headers, content=content, extensions=target) as response:
+                if not (method == "GET" and response.has_redirect_location):
+                    yield response
+                    return
+                link = link.join(response.headers["location"])
+        raise ForbiddenAddress("the link is redirected too often")
 
 
 def not_ours(error: ForbiddenAddress, task_id: str) -> NotFetched:

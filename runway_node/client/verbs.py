@@ -30,7 +30,7 @@ from ..wire import (
 )
 from .bodies import Streamed, form_body
 from .fetch import fetch_once
-from .guard import ForbiddenAddress, guarded_client
+from .guard import ForbiddenAddress, Outside
 
 ANSWER_BYTES = 4 << 20
 """No JSON answer of theirs is near this; more is cut off and not JSON."""
@@ -66,7 +66,7 @@ class Client:
         self._key = settings.key(provider)
         self._local = settings.loopback(provider)
         self._api = self._open(httpx.Timeout(30.0, connect=10.0))
-        self._outside = guarded_client(self._base)
+        self._outside = Outside(self._base)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +104,7 @@ class Client:
         try:
             with self._open(httpx.Timeout(120.0, connect=10.0)) as once:
                 response = once.post(self._route.create, content=body, headers=headers)
-                status, text = response.status_code, response.text
+                status, text = response.status_code, self._keyless(response.text)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.PoolTimeout) as error:
             raise Later(f"{self.provider} cannot be reached: {_words(error)}") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -199,15 +199,16 @@ class Client:
         if ticket is None:
             raise Later("The provider's upload ticket cannot be read")
         body, content_type = form_body(ticket.fields, path, filename, mime)
-        headers = httpx.Headers({"Content-Type": content_type, "Content-Length": str(body.length)})
+        form = {"Content-Type": content_type, "Content-Length": str(body.length)}
         try:
-            response = self._outside.post(ticket.url, content=body, headers=headers, follow_redirects=False)
+            with self._outside.open("POST", ticket.url, headers=form, content=body) as response:
+                answered = response.status_code
         except ForbiddenAddress as error:
             raise Refused(f"The upload link was refused: {error}", "Report it to the provider", status=0) from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise Later(f"The upload broke: {_words(error)}") from error
-        if not 200 <= response.status_code < 300:
-            raise Later(f"The upload was answered with HTTP {response.status_code}")
+        if not 200 <= answered < 300:
+            raise Later(f"The upload was answered with HTTP {answered}")
         return ticket.uri
 
     def download(self, url: str, part: Path, most: int, task_id: str) -> None:
@@ -219,6 +220,10 @@ class Client:
         if problem.status == 429 or problem.status >= 500:
             return Later(str(error), retry_after=problem.retry_after, cause=error)
         return error
+
+    def _keyless(self, text: str) -> str:
+        """An answer without our key: some gateways quote it in their refusal."""
+        return text.replace(self._key.get_secret_value(), "(the key)")
 
     def _task_path(self, task_id: str) -> str:
         return self._route.task.format(id=quote(task_id, safe=""))
@@ -232,7 +237,8 @@ class Client:
                     size += len(piece)
                     if size > ANSWER_BYTES:
                         break
-                return response.status_code, response.headers, b"".join(pieces).decode("utf-8", "replace")
+                text = b"".join(pieces).decode("utf-8", "replace")
+                return response.status_code, response.headers, self._keyless(text)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise Later(
                 f"{self.provider} cannot be reached: {_words(error)}", cause=_down(self.provider, error)

@@ -8,19 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import inspect
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunwayNodeError, SettingsError
+from ..errors import SettingsError, SourceError
 from ..media.shapes import Frames
 from ..models import Event, OnProgress, Policy, Result, Step, build
 from ..planning import Plan
 from ..settings import KEY_VARIABLES, Settings, load_settings
 from .order import Seconds, carry_out, check_output, decide, within_limits
-from .report import Report
+from .report import Report, hand_over
 from .stop import Stop, hear_ctrl_c
 
 __all__ = ["Plan", "Stop", "plan", "run", "run_async"]
@@ -143,23 +142,18 @@ def _on_loop(loop: asyncio.AbstractEventLoop, listener: OnProgress | None) -> On
     if listener is None:
         return None
 
-    async def call(event: Event) -> None:
-        outcome = listener(event)
-        if inspect.isawaitable(outcome):
-            await outcome
+    running: set[asyncio.Task[None]] = set()
+
+    def start(event: Event) -> None:
+        task = loop.create_task(hand_over(listener, event))
+        running.add(task)
+        task.add_done_callback(running.discard)
 
     def forward(event: Event) -> None:
-        with contextlib.suppress(RuntimeError):
-            asyncio.run_coroutine_threadsafe(call(event), loop).add_done_callback(_logged)
+        with contextlib.suppress(RuntimeError):  # the loop may be gone
+            loop.call_soon_threadsafe(start, event)
 
     return forward
-
-
-def _logged(future: Any) -> None:
-    from .report import log
-
-    if not future.cancelled() and (error := future.exception()) is not None:
-        log.error("on_progress failed; the order goes on", exc_info=error)
 
 
 def _source(source: Source) -> Path | Frames:
@@ -168,4 +162,4 @@ def _source(source: Source) -> Path | Frames:
     try:
         return Path(source)
     except TypeError:
-        raise RunwayNodeError(f"A clip is a path or Frames, not {type(source).__name__}", "Give a path") from None
+        raise SourceError(f"A clip is a path or Frames, not {type(source).__name__}", "Give a path") from None

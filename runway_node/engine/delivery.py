@@ -1,4 +1,4 @@
-"""The clip and the pictures brought to the provider, and the order placed: what may be repeated is, the order is not."""
+"""The clip and the pictures brought to the provider, the order placed: only what costs nothing is repeated."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import re
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 from ..client import Broken, Client, Later, LinkDead, most_bytes
-from ..errors import NotFetched, OutputError
+from ..errors import MediaError, NotFetched
 from ..media.conform import verify
 from ..media.opener import settle
 from ..media.shapes import Probe
@@ -42,7 +43,7 @@ def fetch(
 
     Raises:
         NotFetched: It could not be had, or is no usable video; the task's id says where it is.
-        Stopped: `stop` was set.
+        Stopped: `stop` was set and the download fails: a paid result that comes is taken home first.
 
     """
     path = take_path(settings, task.id)
@@ -53,7 +54,7 @@ def fetch(
         for last_try in (False, True):
             _download(client, task, part, most_bytes(seconds), interval, stop, report)
             try:
-                answer = verify(part, task.id, stop)
+                answer = verify(part, task.id)
             except NotFetched:
                 part.unlink(missing_ok=True)
                 if last_try:
@@ -64,13 +65,15 @@ def fetch(
         digest = _sha256(part)
         settle(part, path)
     except OSError as error:
-        raise OutputError(
+        raise MediaError(
             f"The result of task {task.id} cannot be kept in {path.parent}: {error.strerror}",
-            "Free some space; the result stays with the provider for at least 24 hours",
+            "Mend the folder or free some space; the result stays with the provider for at least 24 hours",
+            task_id=task.id,
         ) from error
     finally:
-        part.unlink(missing_ok=True)
-        part.with_suffix(".etag").unlink(missing_ok=True)
+        for rest in (part, part.with_suffix(".etag")):
+            with contextlib.suppress(OSError):
+                rest.unlink(missing_ok=True)
     return Take(path=path, sha256=digest, task_id=task.id, credits=task.credits), answer
 
 

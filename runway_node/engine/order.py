@@ -243,10 +243,12 @@ def _finished(
         )
         for warning in finish(pictures, order.probe, plan.first, plan.last, stored, stop=stop):
             report.warn(warning)
+        if stop.is_set():
+            raise Interrupted("Stopped before the result was put in place")
         path = publish(stored, out, report, force=force) if out else stored
     except Interrupted as error:
         raise Interrupted(f"{error.what}; the paid result is {take.path}", task_id=take.task_id) from None
-    except (MediaError, OutputError, OSError) as error:
+    except (RunwayNodeError, OSError) as error:
         what = error.what if isinstance(error, RunwayNodeError) else str(error)
         mend = error.mend if isinstance(error, RunwayNodeError) else ""
         raise MediaError(f"{what}; the paid result is kept: {take.path}", mend, task_id=take.task_id) from error
@@ -270,22 +272,14 @@ def publish(stored: Path, out: Path, report: Report, *, force: bool) -> Path:
     part = Path(name)
     try:
         shutil.copyfile(stored, part)
-        if not force:
-            # A second name in the folder is made only where none is: no look-then-leap.
-            with contextlib.suppress(FileExistsError):
-                _claim(out)
-                settle(part, out)
-                return out
-            report.warn(f"{out} appeared meanwhile and was left alone; the result is {stored}")
-            return stored
-        settle(part, out)
+        settle(part, out, new=not force)
+    except FileExistsError:
+        report.warn(f"{out} appeared meanwhile and was left alone; the result is {stored}")
+        return stored
+    else:
         return out
     finally:
         part.unlink(missing_ok=True)
-
-
-def _claim(out: Path) -> None:
-    os.close(os.open(out, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
 
 
 @contextlib.contextmanager

@@ -67,6 +67,16 @@ class Report:
             self("warning", message)
 
 
+async def hand_over(listener: OnProgress, event: Event) -> None:
+    """Call a listener from the loop it lives on."""
+    try:
+        outcome = listener(event)
+        if inspect.isawaitable(outcome):
+            await outcome
+    except Exception:
+        log.exception("on_progress failed; the order goes on")
+
+
 def _drive(work: Coroutine[Any, Any, None]) -> None:
     """Run an async listener of a synchronous `run`: here, or beside a loop that this thread is already in."""
     try:

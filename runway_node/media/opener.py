@@ -175,12 +175,19 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def settle(part: Path, path: Path) -> None:
-    """Make the finished *part* appear at *path* in one step, synced to the disk, with a file's usual mode."""
+def settle(part: Path, path: Path, *, new: bool = False) -> None:
+    """Make the finished *part* appear at *path* in one step, synced to the disk, with a file's usual mode.
+
+    Raises:
+        FileExistsError: `new` was asked for and something is there.
+
+    """
     with part.open("r+b") as file:
         os.fsync(file.fileno())
     if os.name == "posix":
         part.chmod(0o666 & ~_umask())
+    if new:
+        _link(part, path)
     part.replace(path)
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
@@ -188,6 +195,17 @@ def settle(part: Path, path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _link(part: Path, path: Path) -> None:
+    """A second name for *part*, made only where none is; where the disk has no second names, the look must do."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:
+        if path.exists():
+            raise FileExistsError(path) from None
 
 
 @functools.cache

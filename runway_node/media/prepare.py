@@ -145,7 +145,7 @@ def filters(probe: Probe, cut: Cut) -> list[str]:
 
 
 def _clock(probe: Probe, cut: Cut) -> str:
-    """Constant: frames renumbered in order. Variable: what was showing at each tick of the grid, from the cut's start."""
+    """Constant: frames renumbered in order. Variable: what was showing at each tick of the grid."""
     if not probe.variable:
         return f"setpts=N/({probe.fps})/TB"
     shift = _seek(probe, cut.first) - probe.offset - cut.first / probe.fps

@@ -64,15 +64,18 @@ def _is_cover(stream: Any) -> bool:
 def _times(container: Any, video: Any) -> tuple[list[Fraction], Fraction, bool]:
     """The shown frames' times in seconds, in order; how long the last one shows; whether the file is whole."""
     stamps: dict[int, int] = {}
-    clean = True
+    clean, read = True, 0
     try:
         for packet in container.demux(video):
             stamp = packet.pts if packet.pts is not None else packet.dts
+            read += bool(packet.size)
             if packet.size and stamp is not None and not packet.is_discard:
                 stamps[stamp] = packet.duration or 0
             clean = clean and not packet.is_corrupt
     except av.error.FFmpegError:
         clean = False
+    # An mp4 says how many frames it has; a cut-off one has fewer. Other containers say 0.
+    clean = clean and read >= video.frames
     shown = sorted(stamps)
     last = stamps[shown[-1]] * video.time_base if shown else Fraction(0)
     return [stamp * video.time_base for stamp in shown], last, clean
@@ -112,6 +115,7 @@ def _describe(path: Path, container: Any, video: Any, times: list[Fraction], las
         color=_color(context),
         timecode=_timecode(container),
         sounds=tuple(_sound(stream) for stream in container.streams.audio),
+        whole=clean,
         warnings=_warnings(container, frames / fps, clean=clean),
     )
 

@@ -58,6 +58,7 @@ class Probe:
         color: Its colour tags.
         timecode: The start timecode, "01:00:00:00", or "".
         sounds: Its sound tracks.
+        whole: Every frame that the file promises is there.
         warnings: What is odd about the file, a line each (a broken tail, a length that lies).
 
     """
@@ -82,6 +83,7 @@ class Probe:
     color: Color = Color()
     timecode: str = ""
     sounds: tuple[Sound, ...] = ()
+    whole: bool = True
     warnings: tuple[str, ...] = ()
 
     @property

@@ -98,8 +98,8 @@ def _encode(
     chain = f"atrim=start={float(start):.9f}{until},asetpts=PTS-({float(start):.9f})/TB,aresample=async=1:first_pts=0"
     seek = ["-copyts", "-start_at_zero"]
     run_ffmpeg(
-        [*seek, *source_args(source), "-map", f"0:{sound.index}", "-af", chain, "-c:a", encoder, *rate, "-map_metadata", "-1",
-         "-f", "matroska", str(made)],
+        [*seek, *source_args(source), "-map", f"0:{sound.index}", "-af", chain, "-c:a", encoder, *rate,
+         "-map_metadata", "-1", "-f", "matroska", str(made)],
         stop=stop,
     )  # fmt: skip
     return encoder.removeprefix("lib")

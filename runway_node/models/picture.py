@@ -25,7 +25,9 @@ class Picture(Frozen):
     @classmethod
     def _really_a_path(cls, value: object) -> object:
         if isinstance(value, str):
-            raise ValueError("a local picture is a pathlib.Path, never text: data from elsewhere must not name files")
+            raise ValueError(  # noqa: TRY004 - pydantic turns this into its own error
+                "a local picture is a pathlib.Path, never text: data from elsewhere must not name files"
+            )
         return value
 
     @model_validator(mode="after")

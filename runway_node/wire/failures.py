@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import Moderated, TaskCancelled, TaskEnded, TaskFailed
+from .problems import told
 from .tasks import Task
 
 
@@ -77,11 +78,11 @@ def task_error(task: Task, what_cost: str = "") -> TaskEnded:
     failure = classify(task.code)
     stated = cost or {True: "it is charged", False: "it is refunded", None: "cost not stated"}[failure.charged]
     # A gateway without codes has only its text to tell; with a code our own sentence is the better one.
-    told = f": {task.failure[:200]}" if not task.code and task.failure else ""
+    words = f": {told(task.failure)}" if not task.code and task.failure else ""
     code = f" [{task.code}]" if task.code else ""
     kind = Moderated if failure.moderated else TaskFailed
     return kind(
-        f"{failure.what}{told}{code} ({stated}; task {task.id})",
+        f"{failure.what}{words}{code} ({stated}; task {task.id})",
         failure.mend,
         task_id=task.id,
         code=task.code,

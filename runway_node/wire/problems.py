@@ -39,14 +39,14 @@ class Problem(Frozen):
 
 
 def read_problem(status: int, headers: Mapping[str, str], text: str) -> Problem:
-    """Read `{"error":{...}}`, `{"code","message","data"}` and `{"error":"...","issues":[...]}`; anything else is unstated."""
+    """Read all three error shapes: CometAPI's, the gateway's behind it, and Runway's own."""
     retry_after = _retry_after(headers)
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):
         payload = None
     if not isinstance(payload, Mapping):
-        return Problem(status=status, message=_line(_strip_html(text)), retry_after=retry_after)
+        return Problem(status=status, message=told(_strip_html(text)), retry_after=retry_after)
     error = payload.get("error")
     inner = error if isinstance(error, Mapping) else payload
     message = error if isinstance(error, str) else inner.get("message") or inner.get("detail") or ""
@@ -56,7 +56,7 @@ def read_problem(status: int, headers: Mapping[str, str], text: str) -> Problem:
         message = f"{message}: {field}: {complaint}" if field else f"{message}: {complaint}"
     return Problem(
         status=status,
-        message=_line(str(message)),
+        message=told(str(message)),
         code=str(code) if not isinstance(code, (dict, list)) else "",
         field=field,
         stated=bool(message or code),
@@ -82,36 +82,36 @@ def outcome(problem: Problem) -> Literal["refused", "later", "ambiguous"]:
 
 def refusal(problem: Problem, provider: Provider, model: str) -> Refused:
     """The error for a request that was surely refused: nothing was ordered."""
-    told = problem.message or f"HTTP {problem.status}"
+    said = problem.message or f"HTTP {problem.status}"
     facts: dict[str, Any] = {"status": problem.status, "code": problem.code, "retry_after": problem.retry_after}
     words = f"{problem.code} {problem.message}".lower()
     if problem.status == 429:
-        return RateLimited(f"{provider} refused for now: {told}", _LATER, **facts)
-    if re.search(r"not enough credits|insufficient|quota.*(exceed|not enough)|balance", words):
-        return OutOfCredits(f"{provider}: {told}", "Buy credits for the account, then run it again", **facts)
+        return RateLimited(f"{provider} refused for now: {said}", _LATER, **facts)
+    if re.search(r"enough credits|insufficient|quota.*(exceed|not enough)|balance", words):
+        return OutOfCredits(f"{provider}: {said}", "Buy credits for the account, then run it again", **facts)
     if problem.status == 401 or re.search(r"invalid.{0,10}(api.?)?(key|token)", words):
-        return KeyRefused(f"{provider} does not accept the key: {told}", f"Check {KEY_VARIABLES[provider]}", **facts)
+        return KeyRefused(f"{provider} does not accept the key: {said}", f"Check {KEY_VARIABLES[provider]}", **facts)
     if re.search(r"model", words) and re.search(
         r"not.?found|no available|retired|unsupported|not.?exist|unknown", words
     ):
         return Refused(
-            f"{provider} does not offer {model} now: {told}",
+            f"{provider} does not offer {model} now: {said}",
             "Choose another model (runway-node models), or the other provider",
             **facts,
         )
     if problem.status == 403:
         return KeyRefused(
-            f"{provider} does not allow this with this key: {told}", "Check the account's rights", **facts
+            f"{provider} does not allow this with this key: {said}", "Check the account's rights", **facts
         )
     if problem.status == 413:
         return Refused(
-            f"{provider} finds the request too large: {told}", "Use a shorter range or a smaller clip", **facts
+            f"{provider} finds the request too large: {said}", "Use a shorter range or a smaller clip", **facts
         )
     if problem.status in {301, 307, 308, 404, 405}:
-        return Refused(f"{provider} has no such route: {told}", "Check the base URL in the settings", **facts)
+        return Refused(f"{provider} has no such route: {said}", "Check the base URL in the settings", **facts)
     if problem.status >= 500:
-        return Refused(f"{provider} refused: {told}", _LATER if problem.status == 503 else "Check the step", **facts)
-    return Refused(f"{provider} refused the order: {told}", "Mend that and run it again; nothing was charged", **facts)
+        return Refused(f"{provider} refused: {said}", _LATER if problem.status == 503 else "Check the step", **facts)
+    return Refused(f"{provider} refused the order: {said}", "Mend that and run it again; nothing was charged", **facts)
 
 
 _LATER = "Try again later; a refusal that lasts is the account's daily limit"
@@ -149,5 +149,6 @@ def _strip_html(text: str) -> str:
     return re.sub(r"<[^>]*>", " ", text[:4000])
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]
+def told(text: str) -> str:
+    """Somebody else's words on one line, at most 300 characters, links without their query: it can be a signature."""
+    return " ".join(re.sub(r"(\w+://[^\s?]+)\?\S+", r"\1?...", text).split())[:300]

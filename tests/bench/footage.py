@@ -13,7 +13,8 @@ import imageio_ffmpeg
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 QUIET = [FFMPEG, "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
-BT709 = ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"]
+BT709 = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+"""The tags, set on the frames: ffmpeg 9 lets those overrule the encoder's options."""
 
 
 def bare(*words: object) -> None:
@@ -27,9 +28,9 @@ def make(out: Path, *, width: int, height: int, fps: int, seconds: int, sound: b
     track = ["-map", "1:a", "-c:a", "aac", "-b:a", "128k"] if sound else []
     bare(
         *_pictures(), *tone, "-map", "0:v:0", *track,
-        "-vf", f"fps={fps},scale={width}:{height}:out_color_matrix=bt709:out_range=tv,setsar=1,format=yuv420p",
+        "-vf", f"fps={fps},scale={width}:{height}:out_color_matrix=bt709:out_range=tv,setsar=1,{BT709},format=yuv420p",
         "-frames:v", seconds * fps, "-t", seconds, "-c:v", "libx264", "-preset", "superfast", "-crf", "20",
-        "-r", fps, *BT709, "-movflags", "+faststart", out,
+        "-r", fps, "-movflags", "+faststart", out,
     )  # fmt: skip
     return out
 

@@ -29,12 +29,15 @@ class Sizes:
     long_seconds: int
     cut_start: int
     cut_seconds: int
+    clip_seconds: int
     upload_bytes: int
     posts: int
 
 
-FULL = Sizes(repeats=5, long_seconds=60, cut_start=20, cut_seconds=5, upload_bytes=100_000_000, posts=10)
-QUICK = Sizes(repeats=2, long_seconds=8, cut_start=3, cut_seconds=2, upload_bytes=20_000_000, posts=3)
+FULL = Sizes(
+    repeats=5, long_seconds=60, cut_start=20, cut_seconds=5, clip_seconds=5, upload_bytes=100_000_000, posts=10
+)
+QUICK = Sizes(repeats=2, long_seconds=8, cut_start=3, cut_seconds=2, clip_seconds=4, upload_bytes=40_000_000, posts=3)
 
 
 @dataclass(frozen=True, slots=True)

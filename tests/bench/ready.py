@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, `python -m tests.bench.ready FILE`: it answers every order at once with that file."""
+"""A sandbox in a process of its own, `python -m tests.bench.ready FILE`: every order is answered at once with FILE."""
 
 from __future__ import annotations
 

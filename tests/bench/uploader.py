@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ from runway_node.client.bodies import form_body
 from runway_node.client.guard import guarded_client
 
 READ = 1 << 20
+SENDS = 3
+"""In a row; their median counts, for one alone is at the scheduler's mercy."""
+
 FIELDS = {"key": "uploads/clip.mp4", "policy": "p" * 600, "x-amz-signature": "s" * 64}
 """Of a ticket's usual size."""
 
@@ -98,15 +102,17 @@ def memory(name: str) -> float | None:
 
 
 def main() -> None:
-    """Send once; print seconds, and memory idle and at its peak."""
+    """Send; print seconds, and memory idle and at its peak."""
     kind, path, url = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     idle = memory("VmRSS")
     send = KINDS[kind](url)
     send(path.with_suffix(".one"))
-    began = time.perf_counter()
-    send(path)
-    seconds = time.perf_counter() - began
-    sys.stdout.write(json.dumps({"seconds": seconds, "idle": idle, "peak": memory("VmHWM")}) + "\n")
+    spent = []
+    for _ in range(SENDS):
+        began = time.perf_counter()
+        send(path)
+        spent.append(time.perf_counter() - began)
+    sys.stdout.write(json.dumps({"seconds": statistics.median(spent), "idle": idle, "peak": memory("VmHWM")}) + "\n")
 
 
 if __name__ == "__main__":

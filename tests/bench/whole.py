@@ -16,30 +16,25 @@ from runway_node.settings import Provider, load_settings
 
 from .footage import BT709, bare, make
 from .measure import Row, Sizes, in_turn, server, shown, taken, versus
-from .preparing import INLINE, UPLOAD
+from .preparing import INLINE, UPLOAD, Budget
+from .preparing import by_hand as prepare_by_hand
 
 FPS, ANSWER_FPS, START = 30, 24, 2
 POLL = 0.01
-KINDS: dict[Provider, tuple[int, str]] = {"runway": (UPLOAD, "veryfast"), "cometapi": (INLINE, "medium")}
+KINDS: dict[Provider, Budget] = {"runway": UPLOAD, "cometapi": INLINE}
+"""What each lets the clip weigh: the same for 4 s and for 5 s, so that both are sent with these presets."""
 
 
 def by_hand(source: Path, ready: Path, folder: Path, seconds: int, provider: Provider) -> None:
     """Prepare, then conform, each as a person would type it with the same settings."""
-    rate, preset = KINDS[provider]
-    cap = int(8 * rate * seconds * 0.99 / (seconds + 0.45))
-    bare(
-        "-ss", f"{START - 0.5 / FPS:.9f}", "-i", source, "-map", "0:v:0",
-        "-vf", f"setpts=N/({FPS})/TB,scale=1280:720:flags=lanczos+accurate_rnd:out_range=tv,setsar=1,format=yuv420p",
-        "-frames:v", seconds * FPS, "-c:v", "libx264", "-preset", preset, "-crf", 18,
-        "-maxrate", cap, "-bufsize", cap // 2, "-x264-params", "sliced-threads=1:threads=4", "-pix_fmt", "yuv420p",
-        "-fps_mode", "cfr", "-r", FPS, "-an", "-map_metadata", -1, "-movflags", "+faststart", folder / "sent.mp4",
-    )  # fmt: skip
+    prepare_by_hand(source, folder / "sent.mp4", fps=FPS, start=START, seconds=seconds, budget=KINDS[provider])
     bare(
         "-i", ready, "-map", "0:v:0",
-        "-vf", f"fps={FPS}:round=near:start_time=0,scale=1280:720:flags=lanczos+accurate_rnd:out_range=tv,setsar=1",
+        "-vf", f"{BT709},fps={FPS}:round=near:start_time=0,"
+        "scale=1280:720:flags=lanczos+accurate_rnd:out_range=tv,setsar=1,format=yuv420p",
         "-frames:v", seconds * FPS, "-c:v", "libx264", "-preset", "veryfast", "-crf", 14, "-bf", 2, "-g", 48,
         "-video_track_timescale", FPS, "-movflags", "+faststart", "-pix_fmt", "yuv420p", "-fps_mode", "cfr",
-        "-r", FPS, *BT709, "-an", "-map_metadata", -1, folder / "fitted.mp4",
+        "-r", FPS, "-an", "-sn", "-dn", "-map_metadata", -1, "-map_chapters", -1, folder / "fitted.mp4",
     )  # fmt: skip
 
 
@@ -69,29 +64,26 @@ class Clock:
 
 def rows(folder: Path, sizes: Sizes) -> tuple[list[Row], list[str]]:
     """Both providers' roads; and where the time goes, a line each."""
-    seconds = sizes.cut_seconds
+    seconds = sizes.clip_seconds
     source = make(folder / "clip.mp4", width=1280, height=720, fps=FPS, seconds=START + seconds + 1)
     ready = make(folder / "ready.mp4", width=1280, height=720, fps=ANSWER_FPS, seconds=seconds, sound=False)
-    found: list[Row] = []
-    notes: list[str] = []
     with server("ready", ready) as url:
-        for provider in KINDS:
-            row, note = _road(source, ready, folder, sizes, provider, url)
-            found.append(row)
-            notes.append(note)
-    return found, notes
+        roads = [_road(source, ready, folder, sizes, provider, url) for provider in KINDS]
+    return [row for found, _ in roads for row in found], [note for _, note in roads]
 
 
-def _road(source: Path, ready: Path, folder: Path, sizes: Sizes, provider: Provider, url: str) -> tuple[Row, str]:
-    settings, clock, seconds = _settings(provider, url, folder), Clock(), sizes.cut_seconds
+def _road(source: Path, ready: Path, folder: Path, sizes: Sizes, provider: Provider, url: str) -> tuple[list[Row], str]:
+    settings, clock, seconds = _settings(provider, url, folder), Clock(), sizes.clip_seconds
     ours = functools.partial(_ours, source, folder / f"{provider}.mp4", seconds, settings, clock)
     rivals = {
-        "theirs": lambda: taken(lambda: by_hand(source, ready, folder, seconds, provider)).wall,
-        "ours": lambda: taken(ours).wall,
+        "theirs": lambda: taken(lambda: by_hand(source, ready, folder, seconds, provider)),
+        "ours": lambda: taken(ours),
     }
     found = in_turn(rivals, sizes.repeats)
-    name = f"the whole step, {seconds} s of 720p, {provider} ({KINDS[provider][1]})"
-    return versus(name, found["ours"], found["theirs"], 1.3), f"{provider}: {clock.told()}"
+    name = f"the whole step, {seconds} s of 720p, {provider} ({KINDS[provider].preset})"
+    wall, cpu = ([[getattr(s, of) for s in found[who]] for who in ("ours", "theirs")] for of in ("wall", "cpu"))
+    rows = [versus(f"{name}: wall", *wall, 1.3), versus(f"{name}: CPU", *cpu, None)]
+    return rows, f"{provider}: {clock.told()}"
 
 
 def _ours(source: Path, out: Path, seconds: int, settings: Settings, clock: Clock) -> None:
