@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import ceil
+from math import ceil, isfinite
 
 from .errors import OverLimit, SourceError
 from .media.shapes import Cut, Fit, Probe
@@ -81,6 +81,8 @@ def frame_range(probe: Probe, start: float | Fraction | None, end: float | Fract
         SourceError: There is no frame in it.
 
     """
+    if not all(time is None or isfinite(time) for time in (start, end)):
+        raise SourceError("start and end are seconds", "Give numbers")
     first = 0 if start is None else round(Fraction(start) * probe.fps)
     last = probe.frames if end is None else min(probe.frames, round(Fraction(end) * probe.fps))
     seconds = float(probe.duration)

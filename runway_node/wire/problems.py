@@ -25,7 +25,8 @@ class Problem(Frozen):
         message: The provider's words, one line, at most 300 characters.
         code: Its code, or "".
         field: The body's field it complains about, or "".
-        stated: The body was an error in JSON: the provider itself spoke, not a proxy on the way.
+        stated: The body was an error in JSON.
+        own: In a shape of the provider's; a bare `message` may be a gateway's on the way.
         retry_after: Seconds it asked us to wait.
 
     """
@@ -35,6 +36,7 @@ class Problem(Frozen):
     code: str = ""
     field: str = ""
     stated: bool = False
+    own: bool = False
     retry_after: float | None = None
 
 
@@ -60,6 +62,7 @@ def read_problem(status: int, headers: Mapping[str, str], text: str) -> Problem:
         code=str(code) if not isinstance(code, (dict, list)) else "",
         field=field,
         stated=bool(message or code),
+        own=bool(error or code),
         retry_after=retry_after,
     )
 
@@ -69,7 +72,7 @@ def outcome(problem: Problem) -> Literal["refused", "later", "ambiguous"]:
 
     Whatever is not surely a refusal may have been accepted behind a proxy that lost the answer.
     """
-    if problem.status == 429 or (problem.status == 503 and problem.stated):
+    if problem.status == 429 or (problem.status == 503 and problem.own):
         return "later"
     if problem.status == 413 or problem.status in {301, 307, 308}:
         return "refused"
@@ -87,7 +90,7 @@ def refusal(problem: Problem, provider: Provider, model: str) -> Refused:
     words = f"{problem.code} {problem.message}".lower()
     if problem.status == 429:
         return RateLimited(f"{provider} refused for now: {said}", _LATER, **facts)
-    if re.search(r"enough credits|insufficient|quota.*(exceed|not enough)|balance", words):
+    if re.search(r"enough credits|insufficient|quota.*(exceed|not enough)", words):
         return OutOfCredits(f"{provider}: {said}", "Buy credits for the account, then run it again", **facts)
     if problem.status == 401 or re.search(r"invalid.{0,10}(api.?)?(key|token)", words):
         return KeyRefused(f"{provider} does not accept the key: {said}", f"Check {KEY_VARIABLES[provider]}", **facts)
