@@ -1,6 +1,6 @@
 """Several shots at once, in one look, cut together.
 
-    python example_workflows/several_shots.py INPUT OUTPUT
+python example_workflows/several_shots.py INPUT OUTPUT
 """
 
 import sys

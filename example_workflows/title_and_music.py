@@ -1,6 +1,6 @@
 """A transformed shot under a title, with a chord under its own sound.
 
-    python example_workflows/title_and_music.py INPUT OUTPUT
+python example_workflows/title_and_music.py INPUT OUTPUT
 """
 
 import sys
@@ -13,7 +13,7 @@ from runway_node import RunwayVideoToVideo
 source, output = sys.argv[1:]
 
 
-def chord(t):
+def chord(t: float | np.ndarray) -> np.ndarray:
     """A minor: A, C and E."""
     note = sum(np.sin(2 * np.pi * hertz * np.asarray(t)) for hertz in (220.0, 261.63, 329.63)) / 3
     return np.stack([note, note], axis=-1)
@@ -23,7 +23,7 @@ with VideoFileClip(source) as clip:
     shot = clip.subclipped(1, 4).with_effects([RunwayVideoToVideo("a moonlit night, cold blue light")])
 
     title = (
-        TextClip(text="Later that night", font_size=shot.h // 10, color="white", margin=(10, 10))
+        TextClip(text="Later that night", font_size=shot.h // 10, color="white", margin=(10, shot.h // 20))
         .with_duration(shot.duration)
         .with_position(("center", 0.75), relative=True)
         .with_effects([vfx.CrossFadeIn(1)])

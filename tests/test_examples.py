@@ -39,7 +39,12 @@ def test_example(script, bunny, tmp_path):
     folder = tmp_path / "here"
     folder.mkdir()
     with serve() as served:
-        environment = {**os.environ, **served.env("runway"), "RUNWAY_NODE_POLL_INTERVAL": "0.1", "PYTHONPATH": str(ROOT)}
+        environment = {
+            **os.environ,
+            **served.env("runway"),
+            "RUNWAY_NODE_POLL_INTERVAL": "0.1",
+            "PYTHONPATH": str(ROOT),
+        }
         done = subprocess.run(
             [sys.executable, str(script), str(bunny), "film.mp4"],
             cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,

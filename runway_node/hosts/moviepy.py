@@ -1,7 +1,7 @@
 """The moviepy host: `RunwayVideoToVideo`, an Effect like any other. It translates clips to `engine.run` and back.
 
 An untouched or subclipped file goes to the engine as a file; any other clip is rendered once, frame by frame.
-Times are seconds of moviepy's clock; frame k of a clip's base is what moviepy shows from k / fps on.
+Frame i of a clip is what moviepy writes as its frame i: `get_frame(i / fps)`, for i below `round(duration * fps)`.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from .provenance import file_probe, origin, played_from
 
 Words = TypeVar("Words", Step, Policy)
 
-BAR = "runway"
-STEPS = 100
+BAR, STEPS = "runway", 100
 """The progress bar's name and total."""
 
 KEPT = (
-    "start", "end", "duration", "fps", "pos", "relative_pos", "layer_index",
-    "mask", "audio", "memoize", "is_mask", "has_constant_size",
+    "start", "end", "duration", "fps", "pos", "relative_pos", "layer_index", "mask", "audio", "memoize",
+    "is_mask", "has_constant_size",
 )  # fmt: skip
 """What a result takes over from the clip in whose place it stands; its size it has by how it is read."""
 
+SLACK = 1e-5
 NUDGE = 1e-6
-"""Seconds added to a frame's time: moviepy floors, and k / fps may lie a hair under the frame. Its own slack is 1e-5
-of a frame."""
+"""Frames. moviepy floors a time to a frame, with this slack against i / fps lying a hair under it; times asked of a
+clip are nudged less than that, since a clip may also run backwards."""
 
 _rendering = threading.Lock()
 # Clips may share a reader without showing it, and one read from two threads gives wrong frames silently.
@@ -202,21 +202,20 @@ class _Place(NamedTuple):
 def _locate(clip: Any) -> _Place:
     """Find the clip's frames: in a file where that is sure, else by rendering.
 
-    A range is [round(start * fps), round(end * fps)) of what was cut, so a cut between two frames leaves the clip up to
-    half a frame off its own frames' grid: `shift` keeps every frame where the timeline shows it.
+    A cut between two frames begins within one; `shift` says how far, so that each frame stays when it was shown.
     """
     _check(clip)
     fps = float(clip.fps)
     came = origin(clip)
-    first = max(0, round(came.offset * fps))
-    last = max(first + 1, round((came.offset + clip.duration) * fps))
+    first = math.floor(came.offset * fps + SLACK)
+    count = max(1, round(clip.duration * fps))
     shift = came.offset - first / fps
-    shift = shift if abs(shift * fps) > 0.001 else 0.0
+    shift = shift if shift * fps > 0.001 else 0.0
     found = file_probe(clip, came)
     if found is None or found.path is None:
-        return _Place(_frames(clip, came.offset, first, last), None, None, shift)
+        return _Place(_frames(clip, count), None, None, shift)
     start = Fraction(first) / found.fps if first else None
-    end = Fraction(last) / found.fps if last < found.frames else None
+    end = Fraction(first + count) / found.fps if first + count < found.frames else None
     return _Place(found.path, start, end, shift)
 
 
@@ -248,20 +247,20 @@ def _locate_all(clips: Sequence[Any]) -> list[_Place]:
     return places
 
 
-def _frames(clip: Any, offset: float, first: int, last: int) -> Frames:
+def _frames(clip: Any, count: int) -> Frames:
     width, height = (int(side) for side in clip.size)
     fps = float(clip.fps)
 
     def read() -> Iterator[Buffer]:
         with _rendering:
-            for index in range(first, last):
-                frame = clip.get_frame(max(0.0, index / fps - offset) + NUDGE)
+            for index in range(count):
+                frame = clip.get_frame((index + NUDGE) / fps)
                 if frame.shape[:2] != (height, width):
                     raise SourceError("The clip changes its size while it plays", "Put it on a ground of one size")
                 picture = np.ascontiguousarray(frame[:, :, :3], dtype=np.uint8)
                 yield picture.data.cast("B")
 
-    return Frames(width=width, height=height, fps=snapped(Fraction(fps)), count=last - first, read=read)
+    return Frames(width=width, height=height, fps=snapped(Fraction(fps)), count=count, read=read)
 
 
 def _stand_in(clip: Any, place: _Place, result: Result, *, reshaped: bool) -> Any:
@@ -275,9 +274,8 @@ def _stand_in(clip: Any, place: _Place, result: Result, *, reshaped: bool) -> An
     video.reader.fps = float(snapped(Fraction(float(clip.fps))))
     video.fps = clip.fps
     fps = float(clip.fps)
-    made = video
-    if place.shift or (place.shift + clip.duration) * fps > result.frames + 0.001:
-        made = played_from(video, place.shift, (result.frames - 0.5) / fps)
+    held = (place.shift + clip.duration) * fps > result.frames + 0.001
+    made = played_from(video, place.shift, (result.frames - 0.5) / fps) if place.shift or held else video
     for name in KEPT:
         setattr(made, name, getattr(clip, name))
     if made.mask is not None and tuple(made.size) != tuple(clip.size):
@@ -313,9 +311,10 @@ class _Bar:
 
     def _say(self, index: int, event: Event) -> None:
         text = f"{event.phase}: {event.message}" if event.message else event.phase
-        if self._said.get(index) == (text if event.phase in {"warning", "retrying"} else event.phase):
+        told = text if event.phase in {"warning", "retrying"} else event.phase
+        if self._said.get(index) == told:
             return
-        self._said[index] = text if event.phase in {"warning", "retrying"} else event.phase
+        self._said[index] = told
         who = f"Runway (clip {index})" if len(self._overall) > 1 else "Runway"
         self._logger(message=f"{who} - {text}")
 
@@ -328,7 +327,7 @@ class _Bar:
 
 
 def _await(futures: list[Future[Any]], bar: _Bar, stop: threading.Event, halt: threading.Event) -> bool:
-    """Show progress until all have ended; whether Ctrl-C was pressed meanwhile. A second press leaves at once."""
+    """Show progress until all have ended; whether Ctrl-C was pressed meanwhile, which stops them."""
     pressed = False
     pending = set(futures)
     while pending:
@@ -356,11 +355,10 @@ def _gather(futures: list[Future[Any]], *, pressed: bool) -> list[Any]:
 
 
 def _mend_effects_on_subclip() -> None:
-    """Keep a paid result from being lost in moviepy's `with_effects_on_subclip`; once, and for our effect only.
+    """Make moviepy's `with_effects_on_subclip` exact and safe for our effect, and leave it alone for any other; once.
 
     moviepy 2.2.1 applies the effects and then cuts what follows `end_time`, also where that is the clip's end: there it
-    raises "start_time should be smaller than the clip's duration", after the call was paid. So at the end `end_time` is
-    left out, which means the same; elsewhere the cut is tried before anything is paid.
+    raises "start_time should be smaller than the clip's duration", after the call was paid. See `_part`.
     """
     original: Callable[..., Any] = VideoClip.with_effects_on_subclip
     if hasattr(original, "runway_node"):
@@ -371,16 +369,32 @@ def _mend_effects_on_subclip() -> None:
         self: Any, effects: Sequence[Any], start_time: Any = 0, end_time: Any = None, **kwargs: Any
     ) -> Any:
         # Not by class: the package may be loaded twice, under two names, and this is wrapped once.
-        ours = any(getattr(effect, "runway_pays", False) is True for effect in effects)
-        if ours and end_time is not None:
-            if self.duration is not None and abs(convert_to_seconds(end_time) - self.duration) <= 1e-8:
-                end_time = None
-            else:
-                self.subclipped(start_time=end_time)
+        if any(getattr(effect, "runway_pays", False) is True for effect in effects):
+            _check(self)
+            start_time, end_time = _part(self, convert_to_seconds(start_time), convert_to_seconds(end_time))
         return original(self, effects, start_time, end_time, **kwargs)
 
     with_effects_on_subclip.runway_node = True  # type: ignore[attr-defined]  # a mark, so that it is wrapped once
     VideoClip.with_effects_on_subclip = with_effects_on_subclip
+
+
+def _part(clip: Any, start: float, end: float | None) -> tuple[float, float | None]:
+    """Where to cut *clip*: at its frames, so that the same ones lie between; None for its end.
+
+    Raises:
+        SourceError: No frame lies between.
+
+    """
+    duration, fps = clip.duration, float(clip.fps)
+    if start >= duration or (end is not None and end > duration + 1e-8):
+        return start, end  # moviepy has an error of its own, before it applies an effect
+    times = (start, duration if end is None else end)
+    first, last = (math.ceil((time if time >= 0 else duration + time) * fps - SLACK) for time in times)
+    if first >= last:
+        raise SourceError(f"There is no frame from {start:g} s to {end or duration:g} s", "Choose a longer part")
+    # A hair before the frame, less than moviepy's own slack: sums of times must not end up behind it.
+    begin, stop = (max(0.0, (frame - SLACK / 2) / fps) for frame in (first, last))
+    return begin, None if end is None or stop >= duration - 1e-4 / fps else stop
 
 
 _mend_effects_on_subclip()

@@ -41,12 +41,9 @@ class Origin(NamedTuple):
 
 
 def played_from(clip: Any, seconds: float, last: float) -> Any:
-    """*clip* played from *seconds*, which may be negative; its first frame and the one at *last* seconds are held.
-
-    As `subclipped`, which takes no time before the start and reads on behind the end.
-    """
+    """*clip* played from *seconds* on, as `subclipped`; but what it shows at *last* seconds is held from there on."""
     start_time = seconds
-    return clip.time_transform(lambda t: min(max(0.0, t + start_time), last))
+    return clip.time_transform(lambda t: min(t + start_time, last))
 
 
 def origin(clip: Any) -> Origin:
@@ -89,7 +86,7 @@ def file_probe(clip: Any, origin: Origin) -> Probe | None:
     same = len(sizes) == 1 and clip.fps == root.fps and snapped(Fraction(float(root.fps))) == snapped(found.fps)
     straight = not (found.rotation or found.variable) and found.offset * found.fps < 0.5
     within = origin.offset + clip.duration <= float(root.reader.duration) + 0.001
-    begun = round(origin.offset * clip.fps) < found.frames
+    begun = int(origin.offset * clip.fps + 1e-5) < found.frames
     # The file may have been replaced since: one that moviepy took to be shorter or much longer is another.
     seen = float(found.duration) <= float(root.reader.duration) + 0.5 / clip.fps + 0.01
     return found if same and straight and within and begun and seen else None

@@ -312,9 +312,10 @@ def test_closed_clip_is_told(sources):
 
 def test_rendered_frames_are_those_of_the_clip(root, made):
     """A rendered clip gives each of its frames once, in order."""
-    with applied(root.with_effects([vfx.TimeMirror()]).subclipped(1, 3)) as clip:
+    backwards = root.with_effects([vfx.TimeMirror()]).subclipped(1, 1.4)
+    with applied(backwards) as clip:
         assert isinstance(made.calls[0][0], Frames)
-        assert shown(clip) == shown(root.with_effects([vfx.TimeMirror()]).subclipped(1, 3))
+        assert shown(clip) == shown(backwards) == list(range(74, 64, -1))
 
 
 def test_odd_size(root, made):
@@ -474,7 +475,7 @@ def test_part_is_exact(opened, made, rate, start, end):
 @pytest.mark.parametrize("start", [1.01, 1.03])
 def test_rendered_part_is_exact(root, made, start):
     """A part of a clip that must be rendered is as exact as one of a file."""
-    clip = root.with_effects([vfx.TimeMirror()]).subclipped(0, 3)
+    clip = root.image_transform(lambda picture: picture).subclipped(0.01, 3)
     out = clip.with_effects_on_subclip([effect()], start, 2)
     assert isinstance(made.calls[0][0], Frames)
     assert shown(out) == shown(clip)
@@ -485,8 +486,38 @@ def test_part_of_a_part_is_exact(root, made):
     clip = root.subclipped(0, 3)
     once = clip.subclipped(0.53, 2.51).with_effects([effect()])
     out = once.with_effects_on_subclip([effect()], 0.51, 1.5)
-    assert shown(out)[1:] == shown(clip.subclipped(0.53, 2.51))[1:]
+    assert shown(once) == shown(out) == shown(clip.subclipped(0.53, 2.51))
     assert isinstance(made.calls[1][0], Path)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_laid_over_its_source(opened, made, rate):
+    """Laid over the clip it was cut from, at any time, a result shows the frames that lie below it."""
+    clip = opened(rate)
+    with applied(clip.subclipped(1.03, 2.99)) as out:
+        times = np.arange(0.005, out.duration - 2 / clip.fps, 0.017)
+        assert [number(out.get_frame(t)) for t in times] == [number(clip.get_frame(t + 1.03)) for t in times]
+
+
+def test_part_without_a_frame(root, made):
+    """A part between two frames is refused before anything is paid."""
+    with pytest.raises(SourceError, match="no frame"):
+        root.with_effects_on_subclip([effect()], 1.01, 1.02)
+    assert made.calls == []
+
+
+def test_part_behind_the_end(root, made):
+    """A part that ends behind the clip's end is moviepy's error, and costs nothing."""
+    with pytest.raises(ValueError, match="end_time"):
+        root.with_effects_on_subclip([effect()], 1, 9)
+    assert made.calls == []
+
+
+def test_part_counted_from_the_end(root, made):
+    """A part may be counted from the clip's end, as everywhere in moviepy."""
+    clip = root.subclipped(0, 3)
+    assert shown(clip.with_effects_on_subclip([effect()], -2, -1)) == shown(clip)
+    assert made.calls == [(Path(root.filename), Fraction(1), Fraction(2))]
 
 
 @pytest.mark.parametrize("end", [None, "clip", "text", "pair"])
@@ -499,10 +530,16 @@ def test_part_up_to_the_end(root, made, end):
     assert len(made.calls) == 1
 
 
-def test_part_that_cannot_be_cut_costs_nothing(root, made):
-    """Where moviepy could not cut what follows the part, it says so before anything is paid."""
+def test_sound_that_ends_with_the_part(root, made):
+    """A sound that ends where the part ends does not lose the part after it was paid."""
     clip = root.with_audio(root.audio.subclipped(0, 2))
-    with pytest.raises(ValueError, match="start_time"):
+    assert shown(clip.with_effects_on_subclip([effect()], 1, 2)) == shown(clip)
+
+
+def test_sound_that_ends_within_the_part(root, made):
+    """A sound too short for the part is moviepy's error, before anything is paid."""
+    clip = root.with_audio(root.audio.subclipped(0, 1.5))
+    with pytest.raises(ValueError, match="end_time"):
         clip.with_effects_on_subclip([effect()], 1, 2)
     assert made.calls == []
 
@@ -573,8 +610,8 @@ def test_in_a_notebook(root, made):
 
 def test_plan_sends_nothing(root, offline):
     """A plan says what it would do and cost, without a key and without a connection."""
-    plan = effect().plan(root.subclipped(1, 3.5))
-    assert (plan.last - plan.first, plan.credits) == (62, 28 * 62 / 25)
+    plan = effect().plan(root.subclipped(1, 3.4))
+    assert (plan.last - plan.first, plan.credits) == (60, 28 * 60 / 25)
     assert offline == []
 
 
@@ -620,7 +657,7 @@ def test_map_runs_at_once(root, made, monkeypatch):
 
 def test_map_reads_one_at_a_time(root, made, monkeypatch):
     """Clips that may share a reader are never read from two threads at once, and every frame is right."""
-    parts = [root.with_effects([vfx.TimeMirror()]).subclipped(i, i + 1) for i in range(3)]
+    parts = [root.image_transform(lambda picture: picture).subclipped(i, i + 1) for i in range(3)]
     expected = [shown(part) for part in parts]
     out = effect(settings=settings()).map(parts)
     assert [shown(clip) for clip in out] == expected
@@ -631,7 +668,9 @@ def test_map_reads_one_at_a_time(root, made, monkeypatch):
 def test_map_keeps_what_was_paid(root, made):
     """After a failure nothing new is started, what is done is in the error, and each failed clip is named."""
     made.failing["1"] = TaskFailed("The provider failed", task_id="t")
-    with pytest.raises(SomeFailed, match=r"1 of 4 clips failed \(clip 1: The provider failed\); 2 not started") as caught:
+    with pytest.raises(
+        SomeFailed, match=r"1 of 4 clips failed \(clip 1: The provider failed\); 2 not started"
+    ) as caught:
         effect(settings=settings(max_concurrency=1)).map([root.subclipped(i / 2, i / 2 + 1) for i in range(4)])
     done, *others = caught.value.results
     assert shown(done) == list(range(25))
@@ -642,9 +681,10 @@ def test_map_keeps_what_was_paid(root, made):
 
 def test_map_finishes_what_is_under_way(root, made, monkeypatch):
     """A clip that was under way when another failed is finished and kept."""
-    failed, whole = threading.Event(), made.run
+    meeting, failed, whole = threading.Barrier(2, timeout=10), threading.Event(), made.run
 
     def uneven(source, step, *, start, **more):
+        meeting.wait()
         if start is None:
             failed.set()
             raise Ambiguous("Nobody knows")
