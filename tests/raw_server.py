@@ -1,4 +1,4 @@
-"""A server that only knows sockets: each connection is one script, so that it can break HTTP where a real one cannot."""
+"""A server that only knows sockets: each connection is one script, free to break HTTP in any way."""
 
 import contextlib
 import socket

@@ -1,6 +1,7 @@
 """One order from end to end, on a sandbox that does what goes wrong: paid once, never lost, no trace of a key."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -27,10 +28,10 @@ CANARY = "canary-4f1d9c-key"
 
 
 class Hasty(Stop):
-    """A stop whose waits are cut to a tenth of a second: back-off is counted, not slept."""
+    """A stop whose waits are cut to 30 milliseconds: back-off is counted, not slept."""
 
     def wait(self, timeout=None):
-        return super().wait(min(0.1 if timeout is None else timeout, 0.1))
+        return super().wait(0.03 if timeout is None else min(timeout, 0.03))
 
 
 class Orders:
@@ -47,7 +48,7 @@ class Orders:
         self.hooks = {}
         self.stop = Hasty()
         self.values = {}
-        self.set(ready=clip, seconds_per_task=0.1)
+        self.set(ready=clip, seconds_per_task=0.06)
 
     def set(self, **options):
         self.sandbox.options = self.sandbox.options.model_copy(update=options)
@@ -117,8 +118,8 @@ def order(served, clip, tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """A task that the provider denies is given up after 0.3 seconds."""
-    monkeypatch.setattr(waiting, "GRACE", 0.3)
+    """A task that the provider denies is given up after 0.1 seconds."""
+    monkeypatch.setattr(waiting, "GRACE", 0.1)
 
 
 def fault(where, kind, *, slow=False, **values):
@@ -360,7 +361,7 @@ def test_a_task_that_stays_unknown_is_gone(order):
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("status", [401, 429, 500])
+@pytest.mark.parametrize("status", [429, 500])
 def test_errors_longer_than_the_grace_are_not_an_absence(order, status):
     """The grace counts denials of the task, not failed looks."""
     order(Fault(where="poll", kind="status", status=status, times=8), provider="cometapi")
@@ -577,13 +578,11 @@ def test_a_stop_after_the_end_keeps_what_was_paid(order, phase):
 
 
 def test_a_stop_at_the_last_step_loses_nothing(order):
-    """Set while the file is finished: either it is finished all the same, or the error names the take."""
+    """Set while the file is finished: whether it still is or not, the take is kept."""
     order.on("conforming", order.stop.set)
-    try:
+    with contextlib.suppress(errors.Interrupted):
         assert order().path.exists()
-    except errors.Interrupted as error:
-        assert kept(order, error)
-    assert order.counted.deletes == 0
+    assert (len(list((order.data / "takes").glob("*.mp4"))), order.counted.deletes) == (1, 0)
 
 
 def test_a_task_that_finished_before_the_cancel_is_fetched(order):
@@ -648,7 +647,13 @@ def test_ctrl_c_at_a_terminal_while_ffmpeg_works_is_no_ffmpeg_failure(order, tmp
     """)
     env = {**os.environ, **order.served.env("runway"), "IMAGEIO_FFMPEG_EXE": str(slow), "PYTHONPATH": os.getcwd()}  # noqa: PTH109 - as the shell has it
     done = subprocess.run(
-        [sys.executable, "-c", script], env=env, start_new_session=True, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", script],
+        env=env,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     assert done.stdout.strip() == "KeyboardInterrupt"
 
@@ -822,19 +827,19 @@ def wind_up():
             assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("listening", [False, True])
-def test_a_cancelled_await_detaches(order, listening):
+def test_a_cancelled_await_detaches(order):
     """The remote task runs on, the thread ends, and nothing is left unawaited."""
     order.set(seconds_per_task=30)
-    heard = []
 
     async def main():
-        settings = order.served.settings("runway")
-        listener = {"on_progress": heard.append} if listening else {}
-        task = asyncio.ensure_future(run_async(order.source, "dusk", settings=settings, **listener))
-        while not order.sandbox.tasks:
-            await asyncio.sleep(0.02)
-        await asyncio.sleep(0.1)
+        settings, placed = order.served.settings("runway"), asyncio.Event()
+
+        def listen(event):
+            if event.phase == "running":
+                placed.set()
+
+        task = asyncio.ensure_future(run_async(order.source, "dusk", settings=settings, on_progress=listen))
+        await asyncio.wait_for(placed.wait(), 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -849,9 +854,9 @@ def test_a_cancelled_await_detaches(order, listening):
 ENDINGS = [
     pytest.param((), id="done"),
     pytest.param((Fault(where="create", kind="status", status=401),), id="refused"),
-    pytest.param((Fault(where="create", kind="reset"),), id="ambiguous"),
+    pytest.param((Fault(where="create", kind="reset"),), id="ambiguous", marks=pytest.mark.slow),
     pytest.param((Fault(where="create", kind="failed"),), id="failed"),
-    pytest.param((Fault(where="poll", kind="reset", times=2),), id="poll"),
+    pytest.param((Fault(where="poll", kind="reset", times=2),), id="poll", marks=pytest.mark.slow),
     pytest.param((Fault(where="download", kind="redirect"),), id="redirect"),
     pytest.param((Fault(where="download", kind="reset", times=14),), id="download"),
     pytest.param((Fault(where="upload_put", kind="reset", times=None),), id="upload"),
@@ -897,7 +902,7 @@ def test_a_signed_query_is_in_no_log_error_or_event_of_ours(order, caplog, fault
 
 
 def test_a_signed_query_is_in_no_log_of_httpx(order, caplog):
-    """httpx logs every URL at INFO, query and all, wherever the host has turned logging on."""
+    """Libraries log every URL at INFO, query and all, wherever the host has turned logging on."""
     _, theirs = everything(order, caplog, ())
     assert "_jwt=" not in theirs
 

@@ -1,6 +1,7 @@
 """What will be done and what it costs, decided without a file, a clock or a key."""
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_a_range_without_a_frame_is_refused(start, end):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("side", ["start", "end"])
 def test_a_time_that_is_no_number_is_wrong_use(side, bad):
-    """nan and inf are the caller's mistake, told as one."""
+    """NaN and infinity are the caller's mistake, told as one."""
     with pytest.raises(errors.WrongUse):
         planned(shot(), **{side: bad})
 
@@ -64,7 +65,7 @@ def test_adjacent_ranges_neither_share_nor_lose_a_frame():
     """Where one range ends the next begins, at any time."""
     probe = shot(frames=1000, fps=NTSC)
     cuts = [frame_range(probe, at / 7, (at + 1) / 7) for at in range(1, 90)]
-    assert all(one[1] == other[0] for one, other in zip(cuts, cuts[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in pairwise(cuts))
 
 
 def test_a_clip_as_long_as_the_model_takes_is_one_call():
@@ -82,9 +83,8 @@ def test_a_clip_that_is_too_long_says_which_end_would_do(model, frames, end):
     assert planned(shot(frames=frames), model=model, end=float(end)).billed_seconds <= model.seconds_max
 
 
-@pytest.mark.parametrize("fps", [24, NTSC, 25, Fraction(30000, 1001), 50, Fraction(60000, 1001), 12, 120])
-@pytest.mark.parametrize("start", [0, 1.3, 7.77])
-@pytest.mark.parametrize("model", [ALEPH2, COMET])
+@pytest.mark.parametrize("fps", [24, NTSC, Fraction(30000, 1001), 50, Fraction(60000, 1001), 12])
+@pytest.mark.parametrize(("start", "model"), [(0, ALEPH2), (7.77, COMET)])
 def test_the_end_that_is_advised_is_accepted(fps, start, model):
     """At any rate and start, doing what the error says works."""
     probe = shot(frames=6000, fps=fps)
@@ -112,23 +112,30 @@ def test_a_short_range_is_lengthened_by_its_neighbours_then_by_copies(frames, sp
     assert ((segment.sent_first, segment.sent_last), segment.clones, segment.seconds >= 2) == (sent, clones, True)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 7, 59, 60, 61, 90, 119, 120, 121, 240, 600])
-@pytest.mark.parametrize("fps", [12, 24, NTSC, 30, 48, Fraction(60000, 1001), 60, 119.88, 240])
-@pytest.mark.parametrize("span", [{}, {"start": 0.05}, {"end": 0.6}, {"start": 0.31, "end": 0.5}])
-def test_every_plan_covers_its_range_and_the_model_s_limits(frames, fps, span):
+LENGTHS = (1, 2, 7, 59, 60, 61, 90, 119, 120, 121, 240, 360)
+SPANS = ((None, None), (0.05, None), (None, 0.6), (0.31, 0.5))
+
+
+def spans(fps):
+    """Clips at *fps* and ranges with a frame in them."""
+    for frames in LENGTHS:
+        for start, end in SPANS:
+            if round(Fraction(start or 0) * fps) < (frames if end is None else min(frames, round(Fraction(end) * fps))):
+                yield shot(frames=frames, fps=fps), start, end
+
+
+@pytest.mark.parametrize("fps", [12, 24, NTSC, 30, 48, Fraction(60000, 1001), 60, Fraction(120000, 1001), 240])
+def test_every_plan_covers_its_range_and_the_model_s_limits(fps):
     """What is sent holds the range, is a rate and length the model takes, and is billed as it is long."""
-    probe = shot(frames=frames, fps=Fraction(fps).limit_denominator(1001))
-    try:
-        made = planned(probe, **span)
-    except errors.SourceError:
-        pytest.skip("no frame in it")
-    (segment,) = made.segments
-    cut = cut_of(made, segment, probe, 1)
-    assert 0 <= segment.sent_first <= segment.first < segment.last <= segment.sent_last <= probe.frames
-    assert (segment.first - segment.sent_first) % cut.divide == 0
-    assert made.sent_fps <= 30
-    assert segment.seconds == cut.frames / made.sent_fps
-    assert 2 <= segment.seconds <= 30
+    for probe, start, end in spans(fps):
+        made = planned(probe, start=start, end=end)
+        (segment,) = made.segments
+        cut = cut_of(made, segment, probe, 1)
+        assert 0 <= segment.sent_first <= segment.first < segment.last <= segment.sent_last <= probe.frames
+        assert (segment.first - segment.sent_first) % cut.divide == 0
+        assert made.sent_fps <= 30
+        assert segment.seconds == cut.frames / made.sent_fps
+        assert 2 <= segment.seconds <= 30
 
 
 def test_the_result_s_fit_is_the_range():
@@ -160,7 +167,8 @@ def test_what_is_sent_keeps_the_shape_even_and_within_the_limits(width, height, 
 
 
 @pytest.mark.parametrize(
-    ("aspect", "size"), [("9:16", (720, 1280)), ("16:9", (1280, 720)), ("1:1", (720, 720)), ("21:9", (1680, 720)), ("4:3", (960, 720))]
+    ("aspect", "size"),
+    [("9:16", (720, 1280)), ("16:9", (1280, 720)), ("1:1", (720, 720)), ("21:9", (1680, 720)), ("4:3", (960, 720))],
 )
 def test_an_asked_shape_has_the_source_s_short_side(aspect, size):
     """Even sizes at the short side."""

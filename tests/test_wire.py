@@ -54,7 +54,7 @@ def sent(step, model, clip="https://example.com/clip.mp4", **pictures):
     ("step", "pictures"),
     [
         (Step(prompt="dusk"), {}),
-        (Step(prompt="dusk \U0001f319 \u2028 \"quoted\" \\ \x00 end", seed=2**32 - 1), {}),
+        (Step(prompt='dusk \U0001f319 \u2028 "quoted" \\ \x00 end', seed=2**32 - 1), {}),
         (Step(prompt="dusk", aspect="9:16", moderation="low", seed=0), {}),
         (Step(aspect="21:9"), {}),
         (Step(keyframes=[Keyframe(picture=URL, seconds=1.5)]), {"keyframes": [PNG]}),
@@ -126,7 +126,7 @@ def test_equal_steps_send_equal_bodies():
     ("aspect", "width", "height", "ratio"),
     [
         (None, 1920, 1080, "1280:720"),
-        (None, 640, 360, "848:480"),
+        (None, 848, 480, "848:480"),
         (None, 1080, 1920, "720:1280"),
         (None, 640, 480, "640:480"),
         (None, 800, 600, "1104:832"),
@@ -163,7 +163,9 @@ def test_an_id_is_found_wherever_it_stands(answer):
     assert read_created(answer).task_id == "t1"
 
 
-@pytest.mark.parametrize("answer", [None, [], "t1", {}, {"id": None}, {"id": ""}, {"data": None}, {"data": [{"id": 1}]}])
+@pytest.mark.parametrize(
+    "answer", [None, [], "t1", {}, {"id": None}, {"id": ""}, {"data": None}, {"data": [{"id": 1}]}]
+)
 def test_no_id_is_no_id(answer):
     """What holds no id is not guessed at."""
     assert read_created(answer).task_id is None
@@ -235,7 +237,17 @@ def test_a_failed_task_s_reason_is_no_link():
 
 @pytest.mark.parametrize(
     ("told", "progress"),
-    [(0.5, 0.5), ("30%", 0.3), ("100%", 1.0), (55, 0.55), (-1, 0.0), (1e9, 1.0), ("soon", None), (True, None), (None, None)],
+    [
+        (0.5, 0.5),
+        ("30%", 0.3),
+        ("100%", 1.0),
+        (55, 0.55),
+        (-1, 0.0),
+        (1e9, 1.0),
+        ("soon", None),
+        (True, None),
+        (None, None),
+    ],
 )
 def test_progress_is_a_share_or_nothing(told, progress):
     """Fractions, percents and nonsense."""
@@ -259,7 +271,9 @@ def test_no_such_task_is_none(answer):
     assert read_task(answer, "t1") is None
 
 
-@pytest.mark.parametrize("junk", [{"status": 7}, {"status": None}, {"status": "RUNNING", "cost": 3, "output": 5}, {"data": {"data": {}}}])
+@pytest.mark.parametrize(
+    "junk", [{"status": 7}, {"status": None}, {"status": "RUNNING", "cost": 3, "output": 5}, {"data": {"data": {}}}]
+)
 def test_junk_in_a_task_is_survived(junk):
     """Fields of the wrong type are as if absent."""
     assert not read_task(junk, "t1").ended
@@ -338,7 +352,11 @@ def test_comet_s_faulty_request_is_a_refusal():
         (403, RUNWAY, errors.KeyRefused),
         (400, {"error": "You do not have enough credits to run this task."}, errors.OutOfCredits),
         (400, {"error": "Not enough credits"}, errors.OutOfCredits),
-        (403, {"error": {"message": "user quota is not enough", "code": "insufficient_user_quota"}}, errors.OutOfCredits),
+        (
+            403,
+            {"error": {"message": "user quota is not enough", "code": "insufficient_user_quota"}},
+            errors.OutOfCredits,
+        ),
         (403, {"error": {"message": "token quota exceeded", "code": ""}}, errors.OutOfCredits),
         (429, {"error": "Daily limit"}, errors.RateLimited),
         (400, {"error": {"message": "Invalid token", "code": ""}}, errors.KeyRefused),
@@ -351,14 +369,20 @@ def test_a_refusal_by_its_words(status, body, kind):
 
 def test_an_issue_is_told_with_its_field():
     """Runway's validator names the field; so do we."""
-    body = {"error": "Validation of body failed", "issues": [{"code": "x", "path": ["keyframes", 0, "uri"], "message": "Invalid url"}]}
+    body = {
+        "error": "Validation of body failed",
+        "issues": [{"code": "x", "path": ["keyframes", 0, "uri"], "message": "Invalid url"}],
+    }
     told = problem(400, valid("runway_error400", body))
     assert told.message == "Validation of body failed: keyframes.0.uri: Invalid url"
 
 
 def test_a_white_balance_is_not_the_account_s():
     """A validator's complaint that happens to say "balance" is no empty account."""
-    body = {"error": "Validation of body failed", "issues": [{"code": "x", "path": ["promptText"], "message": "unbalanced quotes"}]}
+    body = {
+        "error": "Validation of body failed",
+        "issues": [{"code": "x", "path": ["promptText"], "message": "unbalanced quotes"}],
+    }
     assert type(refusal(problem(400, body), "runway", "aleph2")) is errors.Refused
 
 
@@ -426,11 +450,15 @@ def test_a_failure_tells_its_cost(cost, words):
 
 def test_a_ticket_is_read():
     """URL, fields and the name it will have."""
-    told = valid("runway_upload_ticket", {"uploadUrl": "https://s3.example", "fields": {"key": "k"}, "runwayUri": "runway://x"})
+    told = valid(
+        "runway_upload_ticket", {"uploadUrl": "https://s3.example", "fields": {"key": "k"}, "runwayUri": "runway://x"}
+    )
     assert read_ticket(told).fields == {"key": "k"}
 
 
-@pytest.mark.parametrize("answer", [None, [], "x", {}, {"uploadUrl": "x"}, {"uploadUrl": 1, "fields": 2, "runwayUri": 3}])
+@pytest.mark.parametrize(
+    "answer", [None, [], "x", {}, {"uploadUrl": "x"}, {"uploadUrl": 1, "fields": 2, "runwayUri": 3}]
+)
 def test_no_ticket_is_none(answer):
     """An answer that is no ticket is not guessed at."""
     assert read_ticket(answer) is None
@@ -441,13 +469,21 @@ def test_the_account_is_read():
     answer = valid(
         "runway_organization",
         {
-            "tier": {"maxMonthlyCreditSpend": 9, "models": {"aleph2": {"maxConcurrentGenerations": 2, "maxDailyGenerations": 50}}},
+            "tier": {
+                "maxMonthlyCreditSpend": 9,
+                "models": {"aleph2": {"maxConcurrentGenerations": 2, "maxDailyGenerations": 50}},
+            },
             "creditBalance": 1234,
             "usage": {"models": {"aleph2": {"dailyGenerations": 3}}},
         },
     )
     told = read_account(answer)
-    assert (told.credits, told.at_once, told.per_day, told.used_today) == (1234, {"aleph2": 2}, {"aleph2": 50}, {"aleph2": 3})
+    assert (told.credits, told.at_once, told.per_day, told.used_today) == (
+        1234,
+        {"aleph2": 2},
+        {"aleph2": 50},
+        {"aleph2": 3},
+    )
 
 
 @pytest.mark.parametrize("answer", [None, [], {"tier": 1}, {"tier": {"models": []}}])

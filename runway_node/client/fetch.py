@@ -71,8 +71,21 @@ def _start(response: httpx.Response, held: int) -> int | None:
     """Where the body begins in the file; None where the answer does not continue what is held."""
     if response.status_code == 200:
         return 0
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("content-range", "").strip())
+    match = _range(response)
     return held if match and int(match[1]) == held else None
+
+
+def _range(response: httpx.Response) -> re.Match[str] | None:
+    return re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("content-range", "").strip())
+
+
+def _total(response: httpx.Response, start: int) -> int | None:
+    """The whole file's bytes, as far as the answer says."""
+    match = _range(response) if response.status_code == 206 else None
+    if match and match[3] != "*":
+        return int(match[3])
+    promised = response.headers.get("content-length", "")
+    return start + int(promised) if promised.isdigit() else None
 
 
 def _validator(response: httpx.Response) -> str:
@@ -89,8 +102,7 @@ def _noted(note: Path) -> str:
 
 
 def _receive(response: httpx.Response, part: Path, start: int, most: int, task_id: str) -> None:
-    promised = response.headers.get("content-length", "")
-    total = start + int(promised) if promised.isdigit() else None
+    total = _total(response, start)
     size = start
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)

@@ -1,7 +1,8 @@
 """The guarded transport: URLs that came from outside reach public addresses over https, or nothing.
 
 The name is resolved once, every address is judged, and the connection goes to the judged address: no second look-up
-that could answer otherwise. The configured base URL's own origin is the one exception.
+that could answer otherwise. A proxy of the environment's is trusted with that. The configured base URL's own origin is
+the one exception.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import urllib.request
 from collections.abc import Iterator, Mapping
 
 import httpx
@@ -63,16 +65,39 @@ class GuardedTransport(httpx.HTTPTransport):
     def __init__(self, base_url: str) -> None:
         super().__init__(trust_env=False)
         self._own = httpx.URL(base_url)
+        proxy = urllib.request.getproxies().get("https")
+        self._proxy = httpx.HTTPTransport(proxy=proxy) if proxy else None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Connect to a judged address of the request's host, under the host's own name for TLS."""
         if not same_origin(request.url, self._own):
             if request.url.scheme != "https":
                 raise ForbiddenAddress(f"{request.url.scheme}://{request.url.host} is not https", request=request)
-            address = public_addresses(request.url.host, request.url.port or 443)[0]
-            request.extensions = {**request.extensions, "sni_hostname": request.url.host}
-            request.url = request.url.copy_with(host=address)
+            return self._to_judged(request)
         return super().handle_request(request)
+
+    def _to_judged(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        if self._proxy is not None and not urllib.request.proxy_bypass(host):
+            # The proxy resolves the name, so it can be judged here only where it resolves here too.
+            with contextlib.suppress(httpx.ConnectError):
+                public_addresses(host, request.url.port or 443)
+            return self._proxy.handle_request(request)
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        addresses = public_addresses(host, request.url.port or 443)
+        for address in addresses[:-1]:
+            # A machine may have IPv6 addresses and no way there; nothing was sent yet.
+            request.url = request.url.copy_with(host=address)
+            with contextlib.suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return super().handle_request(request)
+        request.url = request.url.copy_with(host=addresses[-1])
+        return super().handle_request(request)
+
+    def close(self) -> None:
+        """Close the connections, the proxy's too."""
+        super().close()
+        if self._proxy is not None:
+            self._proxy.close()
 
 
 def same_origin(url: httpx.URL, own: httpx.URL) -> bool:
@@ -87,7 +112,7 @@ def _port(url: httpx.URL) -> int | None:
 
 
 class Outside:
-    """The client for download and upload links: no key, no cookies of ours, no environment proxies.
+    """The client for download and upload links: no key and no cookies of ours.
 
     httpx logs the URLs it is given and keeps them in its errors, and a link's query is its signature: so httpx is
     given the link without it, and the connection gets the whole target.

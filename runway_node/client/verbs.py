@@ -19,6 +19,7 @@ from ..wire import (
     Created,
     Problem,
     Task,
+    not_there,
     outcome,
     read_account,
     read_created,
@@ -140,17 +141,15 @@ class Client:
         """
         status, headers, text = self._ask("GET", self._task_path(task_id))
         payload = _json(text)
-        if status == 404 or payload is not None:
-            task = read_task(payload, task_id) if payload is not None else None
-            if status == 404 or 200 <= status < 300:
-                return task if status != 404 else None
-            if task is None:
-                return None
+        if status == 404 or not_there(payload):
+            return None
+        if 200 <= status < 300 and isinstance(payload, dict):
+            return read_task(payload, task_id)
         problem = read_problem(status, headers, text)
         raise Later(f"HTTP {status} {problem.message}".strip(), retry_after=problem.retry_after)
 
     def cancel(self, task_id: str) -> bool:
-        """Cancel a task that has not ended; False where the provider has no cancel. It deletes a finished one's output.
+        """Cancel a task that has not ended; False where the provider has no cancel. A finished one loses its output.
 
         Raises:
             Later: No usable answer; it may or may not be cancelled.

@@ -62,7 +62,8 @@ def run(
     step = build(Step, prompt=step) if isinstance(step, str) else step
     target = None if out is None else Path(out)
     policy, settings = policy or Policy(), settings or load_settings()
-    stop, report = stop or Stop(), Report(on_progress)
+    stop = stop if isinstance(stop, Stop) else Stop(also=stop)
+    report = Report(on_progress)
     provider = settings.choose_provider(step.provider)
     settings.key(provider)
     check_output(target, where, force=force)
@@ -108,7 +109,7 @@ async def run_async(
     Cancelling the await stops the run and leaves the remote task running.
     """
     loop = asyncio.get_running_loop()
-    stop = options.pop("stop", None) or Stop()
+    stop = Stop(also=options.pop("stop", None))
     listener: OnProgress | None = options.pop("on_progress", None)
     done: asyncio.Future[Result] = loop.create_future()
 
@@ -134,7 +135,7 @@ async def run_async(
     try:
         return await done
     except asyncio.CancelledError:
-        stop.detach() if isinstance(stop, Stop) else stop.set()
+        stop.detach()
         raise
 
 

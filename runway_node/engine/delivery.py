@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 from tenacity.nap import sleep_using_event
 
 from ..client import Client, Later, order_body
@@ -18,7 +18,7 @@ from ..errors import Interrupted, RunwayNodeError, Unreachable
 from ..media.pictures import data_uri_bytes, picture_bytes
 from ..models import Model, Picture, Step
 from ..planning import Plan
-from ..wire import Created, create_body
+from ..wire import Clock, Created, create_body
 from .report import Report
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ UPLOAD_FLOOR = 512
 
 
 def again(what: Callable[[], T], stop: threading.Event, report: Report, *, base: float = 1.0) -> T:
-    """Do *what*, and again after each `Later`; Retry-After is honoured up to two minutes.
+    """Do *what*, and again after each `Later`; a Retry-After beyond two minutes is not waited for.
 
     Raises:
         Refused, Unreachable: It stayed so; nothing was ordered.
@@ -51,7 +51,7 @@ def again(what: Callable[[], T], stop: threading.Event, report: Report, *, base:
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "retry_after", None) or 0.0
         backoff = min(30.0, base * 2.0 ** (state.attempt_number - 1)) * (1 + random.random() / 4)  # noqa: S311
-        return float(min(WITHIN, max(asked, backoff)))
+        return float(max(asked, backoff))
 
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -60,7 +60,7 @@ def again(what: Callable[[], T], stop: threading.Event, report: Report, *, base:
     try:
         return Retrying(
             retry=retry_if_exception_type(Later),
-            stop=stop_after_attempt(TRIES) | stop_after_delay(WITHIN),
+            stop=stop_after_attempt(TRIES) | stop_before_delay(WITHIN),
             wait=wait,
             sleep=sleep_using_event(stop),
             before_sleep=tell,
@@ -124,8 +124,16 @@ def place(
         Ambiguous: It may have been.
 
     """
+    segment = plan.segments[0]
+    lead = (segment.first - segment.sent_first) / plan.fps
     fields = create_body(
-        step, model, width=plan.sent_width, height=plan.sent_height, references=pictures[0], keyframes=pictures[1]
+        step,
+        model,
+        width=plan.sent_width,
+        height=plan.sent_height,
+        references=pictures[0],
+        keyframes=pictures[1],
+        clock=Clock(lead=lead, span=plan.seconds, sent=segment.seconds),
     )
     report("submitting", f"{plan.model} on {plan.provider}")
     try:

@@ -11,15 +11,19 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
+from typing import TypeVar
 
 from ..client import Client, Later
 from ..errors import Interrupted, MediaError, OutputError, RunwayNodeError, SourceError, StillRunning
 from ..media.conform import conform, off_shape
 from ..media.opener import settle
+from ..media.pictures import picture_bytes
 from ..media.prepare import prepare
 from ..media.probe import probe as look
 from ..media.shapes import Frames, Probe
@@ -40,6 +44,7 @@ LEAST_POLL = 5.0
 """Seconds between two looks that Runway asks for (its API documentation); less is used on loopback only."""
 
 Seconds = float | Fraction | None
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +82,23 @@ def decide(
         raise SourceError(f"{provider} has no upload", 'Leave delivery at "auto"')
     stamp = _stamp(source)
     probe = source.probe() if isinstance(source, Frames) else look(source)
+    if not probe.whole and (end is None or round(Fraction(end) * probe.fps) > probe.frames):
+        usable = float(probe.duration)
+        raise SourceError(
+            f"The clip is cut off or damaged after {usable:.2f} s",
+            f"Use a whole copy, or an end of {usable:.2f} (--end)",
+        )
     plan = make_plan(probe, step, model, policy, start=start, end=end)
     for frame in step.keyframes:
-        if frame.seconds is not None and frame.seconds > plan.seconds:
+        latest = max(frame.seconds or 0, frame.range[0] if frame.range else 0)
+        if latest > plan.seconds or (frame.range and frame.range[1] > ceil(plan.seconds)):
             raise SourceError(
-                f"A keyframe lies at {frame.seconds:g} s, the range is {float(plan.seconds):.2f} s long",
+                f"A keyframe lies outside the range, which is {float(plan.seconds):.2f} s long",
                 "Keyframes count from the start of the range",
             )
+    for picture in (*step.references, *(frame.picture for frame in step.keyframes)):
+        if picture.url is None:
+            picture_bytes(picture, model.picture_chars)
     return Order(
         source=source, probe=probe, step=step, model=model, plan=plan, policy=policy, settings=settings, stamp=stamp
     )
@@ -118,14 +133,16 @@ def check_output(out: Path | None, source: Path | Frames, *, force: bool) -> Non
         raise OutputError(f"{out.name} has no ending that says a container", f"Use one of {', '.join(SUFFIXES)}")
     if isinstance(source, Path) and out.exists() and source.exists() and out.samefile(source):
         raise OutputError(f"{out} is the clip itself", "Choose another output")
-    if out.exists() and (not force or not out.is_file()):
-        raise OutputError(f"{out} exists", "Choose another output, or replace it with force (--force)")
     try:
+        exists = out.exists()
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=".runway-node-"):
+        with _beside(out):
             pass
-    except OSError as error:
-        raise OutputError(f"{out.parent} cannot be written ({error.strerror})", "Choose another folder") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"{out} cannot be written ({why})", "Choose another name or folder") from error
+    if exists and (not force or not out.is_file()):
+        raise OutputError(f"{out} exists", "Choose another output, or replace it with force (--force)")
 
 
 def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Report, *, force: bool) -> Result:
@@ -190,18 +207,30 @@ def _left(order: Order, client: Client, task_id: str, report: Report, *, cancel:
     if not cancel:
         return runs_on
     try:
-        task = client.task(task_id)
+        task = _tried(lambda: client.task(task_id))
         if task is not None and task.status == "succeeded":
             return _kept(order, client, task, report)
         if task is not None and task.ended:
             return f"task {task_id} had already ended ({task.status})"
         if not client.cancels:
             return f"{runs_on} ({provider} has no cancel)"
-        client.cancel(task_id)
+        _tried(lambda: client.cancel(task_id))
     except Later as error:
         return f"{runs_on}: it could not be cancelled ({error.what})"
+    if task is None:
+        return f"{provider} did not list task {task_id}; it was told to cancel it, and may bill it all the same"
     report("cancelled", f"task {task_id} was cancelled")
     return f"task {task_id} was cancelled"
+
+
+def _tried(ask: Callable[[], T]) -> T:
+    """Ask a few times: one hiccup must not leave a task running that somebody wanted to stop."""
+    for seconds in (0.5, 1.0, 2.0):
+        try:
+            return ask()
+        except Later:
+            time.sleep(seconds)
+    return ask()
 
 
 def _kept(order: Order, client: Client, task: Task, report: Report) -> str:
@@ -241,6 +270,8 @@ def _finished(
             stop=stop,
             on_frame=lambda n: report("conforming", fraction=min(1.0, n / fit.frames)),
         )
+        if _stamp(order.source) != order.stamp:
+            raise SourceError("The clip changed while its transformation ran", "Put its sound back by hand")
         for warning in finish(pictures, order.probe, plan.first, plan.last, stored, stop=stop):
             report.warn(warning)
         if stop.is_set():
@@ -248,7 +279,7 @@ def _finished(
         path = publish(stored, out, report, force=force) if out else stored
     except Interrupted as error:
         raise Interrupted(f"{error.what}; the paid result is {take.path}", task_id=take.task_id) from None
-    except (RunwayNodeError, OSError) as error:
+    except Exception as error:
         what = error.what if isinstance(error, RunwayNodeError) else str(error)
         mend = error.mend if isinstance(error, RunwayNodeError) else ""
         raise MediaError(f"{what}; the paid result is kept: {take.path}", mend, task_id=take.task_id) from error
@@ -267,17 +298,24 @@ def _finished(
 
 def publish(stored: Path, out: Path, report: Report, *, force: bool) -> Path:
     """Copy the stored result to *out*; one that appeared there meanwhile is left alone, unless *force*."""
+    with _beside(out) as part:
+        shutil.copyfile(stored, part)
+        try:
+            settle(part, out, new=not force)
+        except FileExistsError:
+            report.warn(f"{out} appeared meanwhile and was left alone; the result is {stored}")
+            return stored
+    return out
+
+
+@contextlib.contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A file in the same folder that is gone afterwards, unless it was moved."""
     handle, name = tempfile.mkstemp(prefix=f".{out.stem}-", suffix=out.suffix, dir=out.parent)
     os.close(handle)
     part = Path(name)
     try:
-        shutil.copyfile(stored, part)
-        settle(part, out, new=not force)
-    except FileExistsError:
-        report.warn(f"{out} appeared meanwhile and was left alone; the result is {stored}")
-        return stored
-    else:
-        return out
+        yield part
     finally:
         part.unlink(missing_ok=True)
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 from ..errors import Interrupted
+
+SLICE = 0.25
 
 
 class Stop(threading.Event):
@@ -21,6 +24,24 @@ class Stop(threading.Event):
     """
 
     detached = False
+
+    def __init__(self, also: threading.Event | None = None) -> None:
+        super().__init__()
+        self._also = also
+
+    def is_set(self) -> bool:
+        """Whether it was set, or the caller's own event was."""
+        return super().is_set() or (self._also is not None and self._also.is_set())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait in short slices: on Windows a longer wait does not hear Ctrl-C."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set():
+            left = SLICE if end is None else min(SLICE, end - time.monotonic())
+            if left <= 0:
+                break
+            super().wait(left)
+        return self.is_set()
 
     def detach(self) -> None:
         """Stop, and leave the remote task running."""

@@ -15,6 +15,7 @@ import av.error
 
 from ..errors import Interrupted, NotFetched, SourceError
 from .opener import open_container, run_ffmpeg, source_args, whole
+from .probe import plain
 from .probe import probe as look
 from .shapes import Color, Fit, Probe
 
@@ -83,9 +84,10 @@ def conform(
     suffix = out.suffix.lower()
     with whole(out) as part:
         if fits(probe, fit, suffix):
-            copy = ["-map", "0:v:0", "-c:v", "copy", "-an", "-sn", "-dn", "-map_metadata", "-1", str(part)]
+            copy = ["-map", "0:V:0", "-c:v", "copy", "-an", "-sn", "-dn", "-map_metadata", "-1", str(part)]
             run_ffmpeg([*source_args(answer), *copy], stop=stop)
-            if look(part).frames == fit.frames:
+            # Frames that only an edit list hides would come back when segments are joined.
+            if look(part).frames == fit.frames and plain(part, fit.fps):
                 return False
         args = [*source_args(answer), *encode_args(probe, fit, suffix), str(part)]
         run_ffmpeg(args, stop=stop, on_frame=on_frame)
@@ -98,7 +100,7 @@ def fits(probe: Probe, fit: Fit, suffix: str) -> bool:
     same_color = probe.color in (fit.color, Color()) or probe.color == Color(range="tv")
     return (
         (probe.codec, probe.pix_fmt) == (codec, "yuv420p")
-        and (probe.frames, probe.fps, probe.variable) == (fit.frames, fit.fps, False)
+        and (probe.frames, probe.fps, probe.variable, probe.interlaced) == (fit.frames, fit.fps, False, False)
         and (probe.width, probe.height, probe.sar, probe.rotation) == (fit.width, fit.height, fit.sar, 0)
         and same_color
         and fit.color in (Color(), Color(range="tv"), probe.color)
@@ -118,7 +120,7 @@ def encode_args(probe: Probe, fit: Fit, suffix: str) -> list[str]:
     if suffix in {".mp4", ".mov", ".m4v"}:
         codec = [*codec, "-movflags", "+faststart"]
     return [
-        "-map", "0:v:0", "-vf", ",".join(filters(probe, fit, pix_fmt)), "-frames:v", str(fit.frames),
+        "-map", "0:V:0", "-vf", ",".join(filters(probe, fit, pix_fmt)), "-frames:v", str(fit.frames),
         *codec, "-pix_fmt", pix_fmt, "-fps_mode", "cfr", "-r", str(fit.fps),
         "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1",
     ]  # fmt: skip

@@ -7,8 +7,10 @@ list of real containers and of protocols; everything else is refused before it i
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -77,7 +79,7 @@ def run_ffmpeg(
     Args:
         args: Everything after the program's name.
         stop: Ends the process when set.
-        on_frame: Called with the number of frames written so far.
+        on_frame: Called with the number of frames written so far, in the caller's thread; what it raises ends the work.
         feed: Written to its standard input.
 
     Raises:
@@ -85,67 +87,122 @@ def run_ffmpeg(
         Interrupted: `stop` was set.
 
     """
-    command = [ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostats", "-progress", "pipe:1", "-y", *args]
-    stdin = subprocess.PIPE if feed is not None else subprocess.DEVNULL
+    command = [ffmpeg_exe(), "-hide_banner", "-nostdin", "-loglevel", "error", "-nostats", "-progress", "pipe:1", "-y"]
     with (
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=errors) as process,
+        subprocess.Popen(
+            [*command, *args],
+            stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            # A Ctrl-C in the terminal is for us to hear and to answer, not for ffmpeg.
+            process_group=0 if os.name == "posix" else None,
+            creationflags=_APART,
+        ) as process,
     ):
+        work = _Work(process, stop, on_frame)
         try:
-            reader = threading.Thread(target=_read_progress, args=(process, on_frame), daemon=True)
-            reader.start()
             if feed is not None:
-                _feed(process, feed, stop)
-            _wait(process, stop)
-            reader.join()
+                work.feed(feed)
+            work.wait()
         except BaseException:
             process.kill()
             raise
+        finally:
+            closed(feed)
         errors.seek(0)
         complaint = errors.read()[-4000:].decode("utf-8", "replace")
     if process.returncode != 0:
-        raise _failure(complaint)
+        work.heed()
+        raise _failure(complaint, args)
 
 
-def _read_progress(process: subprocess.Popen[bytes], on_frame: Callable[[int], None] | None) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        name, _, value = line.strip().partition(b"=")
-        if on_frame and name == b"frame" and value.isdigit():
-            on_frame(int(value))
+_APART: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
 
-def _feed(process: subprocess.Popen[bytes], feed: Iterable[Buffer], stop: threading.Event | None) -> None:
-    assert process.stdin is not None
-    try:
-        for piece in feed:
-            if stop and stop.is_set():
-                raise Interrupted("Stopped while encoding", "Nothing was sent")
-            process.stdin.write(piece)
-        process.stdin.close()
-    except BrokenPipeError:
-        # ffmpeg ended first; its own words, read after it, say why.
-        with contextlib.suppress(OSError):
-            process.stdin.close()
+def closed(feed: object) -> None:
+    """End a generator now: what it holds (a lock, a reader) must not wait for a traceback to be forgotten."""
+    close = getattr(feed, "close", None)
+    if callable(close):
+        close()
 
 
-def _wait(process: subprocess.Popen[bytes], stop: threading.Event | None) -> None:
-    while True:
+class _Work:
+    """One process at work: its progress is read and a stop heard beside it, the caller is told in its own thread."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], stop: threading.Event | None, on_frame: Callable[[int], None] | None
+    ) -> None:
+        self._process = process
+        self._stop = stop
+        self._on_frame = on_frame
+        self._frames = self._told = 0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if stop is not None:
+            threading.Thread(target=self._watch, args=(stop,), daemon=True).start()
+
+    def feed(self, pieces: Iterable[Buffer]) -> None:
+        assert self._process.stdin is not None
         try:
-            process.wait(HEARD_WITHIN)
-        except subprocess.TimeoutExpired:
-            if stop and stop.is_set():
-                raise Interrupted("Stopped while ffmpeg was at work") from None
-        else:
-            return
+            for piece in pieces:
+                self.heed()
+                self._process.stdin.write(piece)
+                self._tell()
+            self._process.stdin.close()
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError) and error.errno != errno.EINVAL:  # Windows says EINVAL
+                raise
+            # ffmpeg ended first: because it had enough, or its own words, read after it, say why.
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    def wait(self) -> None:
+        while True:
+            try:
+                self._process.wait(HEARD_WITHIN / 2)
+            except subprocess.TimeoutExpired:
+                self.heed()
+                self._tell()
+            else:
+                break
+        self._reader.join()
+        self._tell()
+
+    def heed(self) -> None:
+        if self._stop is not None and self._stop.is_set():
+            raise Interrupted("Stopped while ffmpeg was at work")
+
+    def _tell(self) -> None:
+        if self._on_frame is not None and self._frames > self._told:
+            self._told = self._frames
+            self._on_frame(self._told)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            name, _, value = line.strip().partition(b"=")
+            if name == b"frame" and value.isdigit():
+                self._frames = int(value)
+
+    def _watch(self, stop: threading.Event) -> None:
+        # A write to a full pipe hears nothing: end the process under it.
+        while self._process.poll() is None:
+            if stop.wait(HEARD_WITHIN / 2):
+                self._process.kill()
+                return
 
 
-def _failure(complaint: str) -> MediaError:
+def _failure(complaint: str, args: list[str]) -> MediaError:
     if "No space left on device" in complaint:
-        return MediaError("The disk is full", "Free some space and run it again")
-    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+        return MediaError(f"The disk is full at {Path(args[-1]).parent}", "Free some space and run it again")
+    lines = [_PREFIX.sub("", line).strip() for line in complaint.splitlines()]
+    lines = [line for line in lines if line and line != "Conversion failed!"]
     told = next((line for line in lines if "Error" in line or "Invalid" in line), lines[-1] if lines else "no words")
     return MediaError(f"ffmpeg failed: {told[:200]}", "Check that the clip plays from start to end")
+
+
+_PREFIX = re.compile(r"^(\[[^\]]* @ 0x[0-9a-f]+\] ?)+")
 
 
 @contextlib.contextmanager

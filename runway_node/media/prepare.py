@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
-from ..errors import MediaError
-from .opener import run_ffmpeg, source_args, whole
+from ..errors import MediaError, SourceError
+from .opener import closed, run_ffmpeg, source_args, whole
+from .probe import plain
 from .probe import probe as look
 from .shapes import Buffer, Cut, Frames, Probe
 
@@ -24,6 +25,13 @@ THREADS = "threads=1"
 """x264 with a rate cap gives other bytes each time on more threads, sliced ones too (ffmpeg 9.0.2); on one it does not.
 
 Decoding, scaling and x264's lookahead keep their own threads: on 2 cores one thread took 1.2 times as long as four."""
+
+EARLIER = Fraction(12)
+"""Seconds by which containers without an index are entered early: they land anywhere, and wait for a keyframe."""
+
+UNINDEXED = frozenset({"mpegts", "mpeg", "flv", "ogg", "asf", "mxf"})
+UNTIMED = frozenset({"avi", "mpegvideo"})
+"""Containers whose packets do not say when they are shown: their frames are counted from the start."""
 
 PLAIN = [
     "-an",
@@ -38,6 +46,7 @@ PLAIN = [
     "-flags:v",
     "+bitexact",
 ]
+RGB_TAGS = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
 # SEI messages (type 6) can hold a place, a maker's notes or the encoder's settings; pictures do not need them.
 MP4 = ["-bsf:v", "filter_units=remove_types=6", "-movflags", "+faststart", "-f", "mp4"]
 
@@ -73,6 +82,7 @@ def prepare(
             inputs, feed = _input(source, probe, cut)
             args = [*inputs, *encode_args(probe, cut, budget=int(cut.budget * share)), str(part)]
             run_ffmpeg(args, stop=stop, on_frame=on_frame, feed=feed)
+            _counts(part, cut)
             if part.stat().st_size <= cut.budget:
                 return
         raise MediaError(
@@ -86,7 +96,7 @@ def complies(probe: Probe, cut: Cut) -> bool:
         probe.codec == "h264"
         and probe.pix_fmt == "yuv420p"
         and probe.color.range != "pc"
-        and not (probe.variable or probe.rotation or probe.hdr)
+        and not (probe.variable or probe.rotation or probe.hdr or probe.interlaced)
         and probe.sar == 1
         and (probe.width, probe.height) == (cut.width, cut.height)
         and (cut.first, cut.last, cut.divide, cut.clones) == (0, probe.frames, 1, 0)
@@ -95,14 +105,25 @@ def complies(probe: Probe, cut: Cut) -> bool:
 
 
 def _copied(source: Path, probe: Probe, cut: Cut, part: Path, stop: threading.Event | None) -> bool:
-    bare = ["-map", "0:v:0", "-c:v", "copy"]
+    bare = ["-map", "0:V:0", "-c:v", "copy"]
     try:
         run_ffmpeg([*source_args(source), *bare, *PLAIN, *MP4, str(part)], stop=stop)
         made = look(part)
-    except MediaError:
+    except (MediaError, SourceError):
         return False
     same = (made.frames, made.fps, made.variable, made.width, made.height)
-    return same == (cut.frames, probe.fps, False, cut.width, cut.height) and made.size <= cut.budget
+    fits = same == (cut.frames, probe.fps, False, cut.width, cut.height) and made.size <= cut.budget
+    # Frames that only an edit list hides would be seen by a decoder that knows none.
+    return fits and plain(part, probe.fps)
+
+
+def _counts(part: Path, cut: Cut) -> None:
+    try:
+        made = look(part).frames
+    except SourceError:
+        made = 0
+    if made != cut.frames:
+        raise MediaError(f"The clip gave {made} frames of {cut.frames}", "Check that it plays from start to end")
 
 
 def encode_args(probe: Probe, cut: Cut, *, budget: int) -> list[str]:
@@ -110,7 +131,7 @@ def encode_args(probe: Probe, cut: Cut, *, budget: int) -> list[str]:
     rate = probe.fps / cut.divide
     cap = rate_cap(budget, cut.frames / rate)
     return [
-        "-map", "0:v:0", "-vf", ",".join(filters(probe, cut)), "-frames:v", str(cut.frames),
+        "-map", "0:V:0", "-vf", ",".join(filters(probe, cut)), "-frames:v", str(cut.frames),
         "-c:v", "libx264", "-preset", preset(budget, cut), "-crf", str(CRF),
         "-maxrate", str(cap), "-bufsize", str(max(1, int(cap * BUFFER_SECONDS))), "-x264-params", THREADS,
         "-pix_fmt", "yuv420p", "-fps_mode", "cfr", "-r", str(rate),
@@ -133,11 +154,18 @@ def filters(probe: Probe, cut: Cut) -> list[str]:
     chain = [_clock(probe, cut)]
     if cut.divide > 1:
         chain.append(f"select='not(mod(n,{cut.divide}))',setpts=N/({probe.fps / cut.divide})/TB")
+    if cut.clones:
+        chain.append(f"trim=end_frame={cut.frames - cut.clones}")
     if probe.hdr:
+        chain.append("sidedata=mode=delete")  # its mastering display is not the result's
         chain.append(
             "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv"
         )
-    chain.append(f"scale={cut.width}:{cut.height}:flags=lanczos+accurate_rnd:out_range=tv,setsar=1,format=yuv420p")
+    matrix = ":out_color_matrix=bt709" if _is_rgb(probe) else ""
+    scale = f"scale={cut.width}:{cut.height}:flags=lanczos+accurate_rnd:out_range=tv{matrix}"
+    chain.append(f"{scale},setsar=1,format=yuv420p")
+    if _is_rgb(probe):
+        chain.append(RGB_TAGS)
     # The endless clone covers the wanted ones and a file that ends early; -frames:v ends it.
     chain.append("tpad=stop_mode=clone:stop=-1")
     chain.append(f"trim=end_frame={cut.frames}")
@@ -145,22 +173,32 @@ def filters(probe: Probe, cut: Cut) -> list[str]:
 
 
 def _clock(probe: Probe, cut: Cut) -> str:
-    """Constant: frames renumbered in order. Variable: what was showing at each tick of the grid."""
-    if not probe.variable:
-        return f"setpts=N/({probe.fps})/TB"
-    shift = _seek(probe, cut.first) - probe.offset - cut.first / probe.fps
-    return f"setpts=PTS+({float(shift):.9f})/TB,fps={probe.fps}:round=near:start_time=0"
+    """What was showing at each tick of the source's grid, the cut's first tick at zero.
+
+    Time stamps are the file's own (-copyts): ffmpeg rounds moved ones to the stream's clock, maybe a whole frame.
+    """
+    if probe.path is None:
+        return "null"
+    if probe.container in UNTIMED and not probe.variable:
+        return f"trim=start_frame={cut.first},setpts=N/({probe.fps})/TB"
+    zero = round((probe.start + cut.first / probe.fps) * 1_000_000)
+    return f"settb=AVTB,setpts=PTS-({zero}),fps={probe.fps}:round=near:start_time=0"
 
 
 def _seek(probe: Probe, first: int) -> Fraction:
     """Seconds for -ss, from the container's start: half a frame before the first frame that is needed."""
-    if first == 0:
+    if first == 0 or probe.container in UNTIMED:
         return Fraction(0)
     start = first / probe.fps
     if probe.variable:
         shown = [time for time in probe.times if time <= start + 1 / (2 * probe.fps)]
         start = shown[-1] if shown else Fraction(0)
-    return max(Fraction(0), probe.offset + start - 1 / (2 * probe.fps))
+    early = EARLIER if probe.container in UNINDEXED else 1 / (2 * probe.fps)
+    return max(Fraction(0), probe.offset + start - early)
+
+
+def _is_rgb(probe: Probe) -> bool:
+    return probe.pix_fmt.startswith(("rgb", "bgr", "gbr", "argb", "abgr", "pal8"))
 
 
 def _input(source: Path | Frames, probe: Probe, cut: Cut) -> tuple[list[str], Iterator[Buffer] | None]:
@@ -169,16 +207,21 @@ def _input(source: Path | Frames, probe: Probe, cut: Cut) -> tuple[list[str], It
         raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(source.fps), "-i", "pipe:0"]
         return raw, _counted(source, cut)
     seek = _seek(probe, cut.first)
-    return [*(["-ss", f"{float(seek):.9f}"] if seek else []), *source_args(source)], None
+    entry = ["-ss", f"{float(seek):.9f}"] if seek else []
+    return ["-copyts", *entry, *source_args(source)], None
 
 
 def _counted(source: Frames, cut: Cut) -> Iterator[Buffer]:
     given = 0
-    for frame in source.read():
-        if given >= cut.last:
-            break
-        if given >= cut.first:
-            yield frame
-        given += 1
+    frames = source.read()
+    try:
+        for frame in frames:
+            if given >= cut.last:
+                break
+            if given >= cut.first:
+                yield frame
+            given += 1
+    finally:
+        closed(frames)
     if given < cut.last:
         raise MediaError(f"The clip gave {given} frames of {cut.last}", "Check its duration and fps")

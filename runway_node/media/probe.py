@@ -1,8 +1,11 @@
-"""What a clip is: one pass over its packets, no picture decoded. Nothing is believed that can be counted."""
+"""What a clip is: one pass over its packets, one picture decoded. Nothing is believed that can be counted."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import re
+import statistics
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,7 +57,27 @@ def probe(path: Path) -> Probe:
         times, last, clean = _times(container, video)
         if not times:
             raise SourceError(f"{path.name} has no frames", "It may be cut off: try to play it")
-        return _describe(path, container, video, times, last, clean=clean)
+        claimed = _claimed(container, video)
+        begun = Fraction(container.start_time or 0, 1_000_000)
+    with open_container(path) as container:  # afresh: not every container can be rewound
+        video = next(stream for stream in container.streams.video if not _is_cover(stream))
+        frame = _first_frame(container, video)
+        if frame is None:
+            raise SourceError(f"{path.name} has no frame that decodes", "It may be damaged: try to play it")
+        return _describe(path, container, video, frame, begun, claimed, times, last, clean=clean)
+
+
+def plain(path: Path, fps: Fraction) -> bool:
+    """Whether every packet of *path* is shown, the first one is a keyframe, and all lie on the grid from zero."""
+    with open_container(path) as container:
+        video = container.streams.video[0]
+        packets = [packet for packet in container.demux(video) if packet.size]
+        base = video.time_base or Fraction(0)
+        stamps = sorted(packet.pts * base for packet in packets if packet.pts is not None)
+    shown = len(stamps) == len(packets) and not any(packet.is_discard for packet in packets)
+    tick = base * fps
+    near = max(Fraction(2, 100), tick if tick < Fraction(1, 4) else 0)  # of a frame: one tick of a millisecond clock
+    return shown and packets[0].is_keyframe and all(abs(t * fps - i) <= near for i, t in enumerate(stamps))
 
 
 def _is_cover(stream: Any) -> bool:
@@ -64,24 +87,55 @@ def _is_cover(stream: Any) -> bool:
 def _times(container: Any, video: Any) -> tuple[list[Fraction], Fraction, bool]:
     """The shown frames' times in seconds, in order; how long the last one shows; whether the file is whole."""
     stamps: dict[int, int] = {}
+    key = None
     clean, read = True, 0
     try:
         for packet in container.demux(video):
             stamp = packet.pts if packet.pts is not None else packet.dts
             read += bool(packet.size)
-            if packet.size and stamp is not None and not packet.is_discard:
-                stamps[stamp] = packet.duration or 0
+            if packet.size and stamp is not None:
+                if key is None and packet.is_keyframe:
+                    key = stamp
+                if not packet.is_discard:
+                    stamps[stamp] = packet.duration or 0
             clean = clean and not packet.is_corrupt
     except av.error.FFmpegError:
         clean = False
-    # An mp4 says how many frames it has; a cut-off one has fewer. Other containers say 0.
-    clean = clean and read >= video.frames
-    shown = sorted(stamps)
+    # An mp4 says how many frames it has; a cut-off one has fewer. (An avi counts the empty ones it dropped.)
+    clean = clean and (read >= video.frames or "mp4" not in container.format.name)
+    # What comes before the first keyframe, as in a stream recorded from its middle, no decoder shows.
+    shown = sorted(stamp for stamp in stamps if key is None or stamp >= key)
     last = stamps[shown[-1]] * video.time_base if shown else Fraction(0)
     return [stamp * video.time_base for stamp in shown], last, clean
 
 
-def _describe(path: Path, container: Any, video: Any, times: list[Fraction], last: Fraction, *, clean: bool) -> Probe:
+def _claimed(container: Any, video: Any) -> Fraction | None:
+    """Seconds of video that the file says it has; None where it says nothing of the video alone."""
+    if video.duration:
+        return Fraction(video.duration * video.time_base)
+    if container.duration and not container.streams.audio:
+        return Fraction(container.duration, 1_000_000)
+    return None
+
+
+def _first_frame(container: Any, video: Any) -> Any:
+    with contextlib.suppress(av.error.FFmpegError, OSError):
+        return next(container.decode(video), None)
+    return None
+
+
+def _describe(
+    path: Path,
+    container: Any,
+    video: Any,
+    frame: Any,
+    begun: Fraction,
+    claimed: Fraction | None,
+    times: list[Fraction],
+    last: Fraction,
+    *,
+    clean: bool,
+) -> Probe:
     context = video.codec_context
     if not context.width or not context.height or max(context.width, context.height) > LARGEST_SIDE:
         raise SourceError(
@@ -89,16 +143,15 @@ def _describe(path: Path, container: Any, video: Any, times: list[Fraction], las
         )
     fps, variable = _rate(video, times)
     frames = round((times[-1] - times[0] + (last or 1 / fps)) * fps) if variable else len(times)
-    rotation = _rotation(container, video)
+    rotation = round(-frame.rotation) % 360  # PyAV gives the display matrix on frames only, counter-clockwise
     width, height = (context.height, context.width) if rotation in {90, 270} else (context.width, context.height)
     sar = Fraction(video.sample_aspect_ratio or 1) or Fraction(1)
-    layout = context.format
-    start = Fraction(container.start_time or 0, 1_000_000)
+    layout = frame.format
     return Probe(
         path=path,
         container=container.format.name,
-        codec=context.name,
-        pix_fmt=layout.name if layout else "",
+        codec=context.codec.canonical_name,
+        pix_fmt=layout.name,
         width=width,
         height=height,
         rotation=rotation,
@@ -107,16 +160,18 @@ def _describe(path: Path, container: Any, video: Any, times: list[Fraction], las
         frames=max(1, frames),
         variable=variable,
         times=tuple(time - times[0] for time in times) if variable else (),
-        offset=max(Fraction(0), times[0] - start),
+        offset=max(Fraction(0), times[0] - begun),
+        start=times[0],
+        interlaced=frame.interlaced_frame,
         size=path.stat().st_size,
-        depth=max((component.bits for component in layout.components), default=8) if layout else 8,
-        alpha=any(component.is_alpha for component in layout.components) if layout else False,
+        depth=max((component.bits for component in layout.components), default=8),
+        alpha=_alpha(video, layout),
         hdr=_HDR.get(context.color_trc, ""),  # type: ignore[arg-type]
         color=_color(context),
         timecode=_timecode(container),
-        sounds=tuple(_sound(stream) for stream in container.streams.audio),
+        sounds=tuple(_sound(stream) for stream in container.streams.audio if stream.codec_context),
         whole=clean,
-        warnings=_warnings(container, frames / fps, clean=clean),
+        warnings=(*_warnings(claimed, frames / fps, clean=clean), *_unknown(container)),
     )
 
 
@@ -128,8 +183,9 @@ def _rate(video: Any, times: list[Fraction]) -> tuple[Fraction, bool]:
     for rate in dict.fromkeys(snapped(rate) for rate in stated):
         if rate <= 240 and _on_grid(times, rate):
             return rate, False
-    # A base rate is what the recorder aimed at, unless it is only the clock's tick (90000).
-    aimed = next((rate for rate in stated if rate <= 61), Fraction(60))
+    # The middle of all gaps is what the recorder aimed at: an average counts the frames it dropped.
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    aimed = 1 / statistics.median(gaps)
     return min(STANDARD_RATES, key=lambda rate: abs(rate - aimed)), True
 
 
@@ -144,14 +200,9 @@ def _on_grid(times: list[Fraction], rate: Fraction) -> bool:
     return all(abs(time - times[0] - index / rate) < half for index, time in enumerate(times))
 
 
-def _rotation(container: Any, video: Any) -> int:
-    """Degrees clockwise, from the first frame's display matrix: PyAV gives it on frames only."""
-    try:
-        container.seek(0, stream=video, backward=True)
-        frame = next(container.decode(video), None)
-    except (av.error.FFmpegError, OSError):
-        return 0
-    return int(-frame.rotation) % 360 if frame is not None else 0
+def _alpha(video: Any, layout: Any) -> bool:
+    """In the pixels, or beside them (VP8 and VP9 in webm)."""
+    return any(part.is_alpha for part in layout.components) or video.metadata.get("alpha_mode") == "1"
 
 
 def _color(context: Any) -> Color:
@@ -165,26 +216,33 @@ def _color(context: Any) -> Color:
 
 def _timecode(container: Any) -> str:
     holders = [container, *container.streams]
-    return next((str(h.metadata["timecode"]) for h in holders if h.metadata.get("timecode")), "")
+    told = (str(value) for h in holders for name, value in h.metadata.items() if name.lower() == "timecode")
+    return next((text for text in told if re.fullmatch(r"\d\d:\d\d:\d\d[:;.]\d\d", text)), "")
+
+
+def _unknown(container: Any) -> tuple[str, ...]:
+    return tuple(
+        f"sound track {number} is of a kind that ffmpeg does not know and is left out"
+        for number, stream in enumerate(container.streams.audio, 1)
+        if stream.codec_context is None
+    )
 
 
 def _sound(stream: Any) -> Sound:
     context = stream.codec_context
     return Sound(
         index=stream.index,
-        codec=context.name,
+        codec=context.codec.canonical_name,
         rate=context.sample_rate,
         channels=context.channels,
         language=str(stream.language or ""),
     )
 
 
-def _warnings(container: Any, seconds: Fraction, *, clean: bool) -> tuple[str, ...]:
+def _warnings(claimed: Fraction | None, seconds: Fraction, *, clean: bool) -> tuple[str, ...]:
     said: list[str] = []
     if not clean:
         said.append("the file is damaged; what can be read of it is used")
-    with contextlib.suppress(TypeError, AttributeError):
-        claimed = Fraction(container.duration, 1_000_000)
-        if not container.streams.audio and abs(claimed - seconds) > Fraction(1, 2):
-            said.append(f"the file says {float(claimed):.1f} s but its frames last {float(seconds):.1f} s")
+    if claimed is not None and abs(claimed - seconds) > Fraction(1, 2):
+        said.append(f"the file says {float(claimed):.1f} s but its frames last {float(seconds):.1f} s")
     return tuple(said)

@@ -51,6 +51,8 @@ class Probe:
         variable: The frames do not lie on a constant grid.
         times: For a variable rate, each frame's time from the first one's; else empty.
         offset: Seconds from the container's start (what ffmpeg's -ss counts from) to the first frame.
+        start: The first frame's own time stamp, seconds; what -copyts keeps.
+        interlaced: Its frames hold two moments each.
         size: Bytes of the file, 0 for frames.
         depth: Bits per component.
         alpha: It has an alpha channel.
@@ -76,6 +78,8 @@ class Probe:
     variable: bool = False
     times: tuple[Fraction, ...] = field(default=(), repr=False)
     offset: Fraction = Fraction(0)
+    start: Fraction = Fraction(0)
+    interlaced: bool = False
     size: int = 0
     depth: int = 8
     alpha: bool = False

@@ -27,6 +27,8 @@ _ENCODERS = {
     ".mkv": ("flac",),  # the only one of them that loses nothing
     "": ("aac", "-b:a", "256k"),
 }
+_LOSSLESS = frozenset({"alac", "flac"})
+"""Encoded again they lose nothing; copied, ffmpeg's mov reader begins them up to a packet (85 ms) early (measured)."""
 _EDITS = frozenset({".mp4", ".m4v", ".mov"})
 """Containers whose edit list can start a track in the middle of a packet."""
 
@@ -56,11 +58,12 @@ def finish(
                     continue
                 made = part.with_name(f"{part.stem}-sound{number}.mka")
                 encoded.append(made)
-                name = _encode(source.path, sound, start, end, suffix, made, stop)
+                name = _encode(source.path, sound, start, end, _encoder(sound, suffix), made, stop)
                 tracks.append(
                     (made, Sound(index=0, codec=name, rate=0, channels=0, language=sound.language), Fraction(0), None)
                 )
-                warnings.append(f"sound track {number} was encoded again, from {sound.codec} to {name}")
+                if name != sound.codec:
+                    warnings.append(f"sound track {number} was encoded again, from {sound.codec} to {name}")
             _mux(video, source, first, tracks, part, suffix)
     finally:
         for made in encoded:
@@ -76,11 +79,21 @@ def _range(source: Probe, first: int, last: int) -> tuple[Fraction, Fraction | N
 
 def _copies(sound: Sound, suffix: str, *, exact: bool) -> bool:
     """Whether the packets can be taken over: `exact` where they need no edit list to begin at the right sample."""
-    if not exact and suffix not in _EDITS:
+    if not exact and (suffix not in _EDITS or sound.codec in _LOSSLESS):
         return False
+    return _holds(sound, suffix)
+
+
+def _holds(sound: Sound, suffix: str) -> bool:
     if suffix == ".mov":
         return sound.codec in _MOV or sound.codec.startswith("pcm_")
     return sound.codec in _HOLDS.get(suffix, frozenset({sound.codec}))
+
+
+def _encoder(sound: Sound, suffix: str) -> tuple[str, ...]:
+    if sound.codec in _LOSSLESS and _holds(sound, suffix):
+        return (sound.codec,)
+    return _ENCODERS.get(suffix, _ENCODERS[""])
 
 
 def _encode(
@@ -88,11 +101,11 @@ def _encode(
     sound: Sound,
     start: Fraction,
     end: Fraction | None,
-    suffix: str,
+    with_encoder: tuple[str, ...],
     made: Path,
     stop: threading.Event | None,
 ) -> str:
-    encoder, *rate = _ENCODERS.get(suffix, _ENCODERS[""])
+    encoder, *rate = with_encoder
     until = f":end={float(end):.9f}" if end is not None else ""
     # Trimmed by samples after decoding: exact, whatever the packets are. asetpts keeps a late start late.
     chain = f"atrim=start={float(start):.9f}{until},asetpts=PTS-({float(start):.9f})/TB,aresample=async=1:first_pts=0"
@@ -146,33 +159,43 @@ def _packets(
     container: Any, stream: Any, target: Any, start: Fraction, end: Fraction | None
 ) -> Iterator[tuple[Fraction, Any]]:
     """The stream's packets, moved so that *start* is zero; one packet early, so that a decoder is warm at the cut."""
-    base: Fraction = stream.time_base
-    shift = round(start / base)
-    stop = None if end is None else round(end / base)
+    # Some containers count sound in whole packets (mp3 in avi: 24 ms): its own samples are the clock here.
     is_sound = stream.type == "audio"
+    base: Fraction = stream.time_base
+    tick = min(base, Fraction(1, stream.codec_context.sample_rate or 1)) if is_sound else base
+    shift = round(start / tick)
+    stop = None if end is None else round(end / tick)
     held = None
     for packet in container.demux(stream):
         if packet.pts is None or not packet.size:
             continue
         packet.dts = packet.pts if packet.dts is None else packet.dts
+        _retimed(packet, base, tick)
         if is_sound and shift and packet.pts + (packet.duration or 0) <= shift:
             held = packet
             continue
         if stop is not None and packet.pts >= stop:
             break
         if held is not None:
-            yield _moved(held, target, shift, base)
+            yield _moved(held, target, shift, tick)
             held = None
         if stop is not None and packet.pts + (packet.duration or 0) > stop:
             packet.duration = stop - packet.pts
-        yield _moved(packet, target, shift, base)
+        yield _moved(packet, target, shift, tick)
 
 
-def _moved(packet: Any, target: Any, shift: int, base: Fraction) -> tuple[Fraction, Any]:
+def _retimed(packet: Any, base: Fraction, tick: Fraction) -> None:
+    packet.pts, packet.dts = round(packet.pts * base / tick), round(packet.dts * base / tick)
+    packet.duration = round((packet.duration or 0) * base / tick)
+    packet.time_base = tick
+
+
+def _moved(packet: Any, target: Any, shift: int, tick: Fraction) -> tuple[Fraction, Any]:
     packet.pts -= shift
     packet.dts -= shift
     packet.stream = target
-    return packet.dts * base, packet
+    packet.time_base = tick
+    return packet.dts * tick, packet
 
 
 def _interleave(made: Any, sources: list[Iterator[tuple[Fraction, Any]]]) -> None:

@@ -64,8 +64,14 @@ def _image_from_frame(frame: Any) -> object:
 
 
 def _from_image(image: Any) -> Picture:
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    plain = (
+        upright if upright.mode in {"RGB", "RGBA", "L"} else upright.convert("RGBA" if "A" in upright.mode else "RGB")
+    )
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    plain.save(buffer, "PNG")
     return Picture.model_construct(path=None, url=None, png=buffer.getvalue())
 
 

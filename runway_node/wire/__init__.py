@@ -3,15 +3,16 @@
 Reading is lenient (both task shapes, both vocabularies, unknown words and fields); writing is exact.
 """
 
-from .bodies import API_VERSION, ROUTES, Route, create_body, nearest_ratio, upload_body
+from .bodies import API_VERSION, ROUTES, Clock, Route, create_body, nearest_ratio, upload_body
 from .failures import task_error
 from .problems import Problem, outcome, read_problem, refusal
-from .tasks import Account, Created, Task, Ticket, read_account, read_created, read_task, read_ticket
+from .tasks import Account, Created, Task, Ticket, not_there, read_account, read_created, read_task, read_ticket
 
 __all__ = [
     "API_VERSION",
     "ROUTES",
     "Account",
+    "Clock",
     "Created",
     "Problem",
     "Route",
@@ -19,6 +20,7 @@ __all__ = [
     "Ticket",
     "create_body",
     "nearest_ratio",
+    "not_there",
     "outcome",
     "read_account",
     "read_created",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
-from ..models import Frozen, Keyframe, Model, Step
+from ..models import Frozen, Keyframe, Model, Rational, Step
 from ..settings import Provider
 
 API_VERSION = "2024-11-06"
@@ -34,6 +35,15 @@ ROUTES: dict[Provider, Route] = {
     ),
 }
 
+
+class Clock(Frozen):
+    """Where the range lies in what is sent, seconds: how far in it begins, how long it is, how long the whole is."""
+
+    lead: Rational
+    span: Rational
+    sent: Rational
+
+
 SAME_SHAPE = Fraction(1, 200)
 """Ratios within half a percent count as one shape: 1104:832 is CometAPI's larger 4:3 beside 640:480."""
 
@@ -46,6 +56,7 @@ def create_body(
     height: int,
     references: Sequence[str] = (),
     keyframes: Sequence[str] = (),
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """The create request's fields for *model*, all but the clip's own, which is streamed in after them.
 
@@ -55,6 +66,7 @@ def create_body(
         width, height: The sent clip's size, pixels, for models that want a `ratio`.
         references: A URI for each of the step's references.
         keyframes: A URI for each of the step's keyframes.
+        clock: Where the range lies in what is sent; unset: it is all of it.
 
     """
     body: dict[str, Any] = {"model": model.name}
@@ -65,7 +77,7 @@ def create_body(
     if references:
         body["references"] = [{"type": "image", "uri": uri} for uri in references]
     if keyframes:
-        body["keyframes"] = [_keyframe(frame, uri) for frame, uri in zip(step.keyframes, keyframes, strict=True)]
+        body["keyframes"] = [_keyframe(frame, uri, clock) for frame, uri in zip(step.keyframes, keyframes, strict=True)]
     if model.ratios:
         body["ratio"] = nearest_ratio(model.ratios, step.aspect, width, height)
     elif step.aspect is not None:
@@ -77,14 +89,17 @@ def create_body(
     return body
 
 
-def _keyframe(frame: Keyframe, uri: str) -> dict[str, Any]:
+def _keyframe(frame: Keyframe, uri: str, clock: Clock | None) -> dict[str, Any]:
+    """A keyframe's moments count from the range's start, the provider's from the start of what is sent."""
+    lead, stretch = (clock.lead, clock.span / clock.sent) if clock else (Fraction(0), Fraction(1))
     body: dict[str, Any] = {"uri": uri}
     if frame.seconds is not None:
-        body["seconds"] = frame.seconds
-    else:
-        body["at"] = frame.at
+        body["seconds"] = float(Fraction(frame.seconds) + lead)
+    elif frame.at is not None:
+        body["at"] = min(1.0, float(Fraction(frame.at) * stretch + (lead / clock.sent if clock else 0)))
     if frame.range is not None:
-        body["range"] = {"start_seconds": frame.range[0], "end_seconds": frame.range[1]}
+        start, end = frame.range
+        body["range"] = {"start_seconds": int(start + lead), "end_seconds": ceil(end + lead)}
     return body
 
 

@@ -102,10 +102,10 @@ def read_created(payload: object) -> Created:
 def read_task(payload: object, task_id: str) -> Task | None:
     """A task in either shape; None where the provider says there is nothing (yet)."""
     layers = _layers(payload)
-    if not layers or _not_there(layers):
+    if not layers or not_there(payload):
         return None
     stated = [layer for layer in layers if isinstance(layer.get("status"), str)]
-    if not stated and isinstance(layers[0].get("code"), str):
+    if not stated and layers[0].get("code") == "success":
         # {"code":"success","data":null}: a gateway with nothing to show is not a task with an odd status.
         return None
     status = _status(stated)
@@ -131,8 +131,9 @@ def _layers(payload: object) -> list[Mapping[str, Any]]:
     return layers
 
 
-def _not_there(layers: list[Mapping[str, Any]]) -> bool:
-    for layer in layers:
+def not_there(payload: object) -> bool:
+    """Whether the answer says, wherever it says things, that there is no such task (yet)."""
+    for layer in _layers(payload):
         error = layer.get("error")
         places = (layer, error) if isinstance(error, Mapping) else (layer,)
         words = (place.get(name) for place in places for name in ("code", "status", "message"))

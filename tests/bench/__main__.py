@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from . import importing, preparing, sending, whole
-from .measure import FULL, QUICK, Row, server
+from .measure import FULL, QUICK, Row, Sizes, server
 
 LEGEND = (
     "value: the median of the rounds' own ratios ours/bare (rivals in turn, A B A B), then their spread;",
@@ -22,25 +22,38 @@ LEGEND = (
 )
 
 
+PARTS = ("importing", "sending", "preparing", "whole")
+
+
 def main() -> None:
     """Measure everything, a part at a time, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="What the step costs beside bare work.")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and two rounds")
-    sizes = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument("--only", choices=PARTS, help="one part alone")
+    told = parser.parse_args()
+    sizes = QUICK if told.quick else FULL
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="runway-bench-") as name:
-        folder = Path(name)
-        _say("importing ...")
-        rows += importing.rows(sizes)
-        _say("sending ...")
-        with server("sink") as url:
-            rows += sending.rows(folder, sizes, url)
-        _say("preparing ...")
-        rows += preparing.rows(folder, sizes)
-        _say("the whole step ...")
-        found, notes = whole.rows(folder, sizes)
-    _table(rows + found, sizes.repeats)
-    sys.stdout.write("\n".join(["", *LEGEND, "", "Where the whole step's time goes (medians):", *notes, ""]))
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="runway-bench-") as folder:
+        for part in [told.only] if told.only else PARTS:
+            sys.stderr.write(f"{part} ...\n")
+            found, said = _measured(part, Path(folder), sizes)
+            rows += found
+            notes += said
+    _table(rows, sizes.repeats)
+    sys.stdout.write("\n".join(["", *LEGEND, *notes, ""]))
+
+
+def _measured(part: str, folder: Path, sizes: Sizes) -> tuple[list[Row], list[str]]:
+    if part == "importing":
+        return importing.rows(sizes), []
+    if part == "preparing":
+        return preparing.rows(folder, sizes), []
+    if part == "whole":
+        rows, notes = whole.rows(folder, sizes)
+        return rows, ["", "Where the whole step's time goes (medians):", *notes]
+    with server("sink") as url:
+        return sending.rows(folder, sizes, url), []
 
 
 def _table(rows: list[Row], repeats: int) -> None:
@@ -66,10 +79,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     spread = "" if row.spread is None else f"{row.spread[0]:.{places}f} - {row.spread[1]:.{places}f}"
     wanted = "" if row.bound is None else f"<= {row.bound:g}{unit}"
     return row.name, row.ours, row.bare, value, spread, wanted, row.verdict
-
-
-def _say(what: str) -> None:
-    sys.stderr.write(f"{what}\n")
 
 
 if __name__ == "__main__":

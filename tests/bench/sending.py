@@ -29,18 +29,18 @@ def rows(folder: Path, sizes: Sizes, url: str) -> list[Row]:
 
 
 def _uploads(folder: Path, sizes: Sizes, url: str) -> list[Row]:
-    path = folder / "upload.bin"
+    path = folder / "upload.mp4"
     path.write_bytes(os.urandom(1_000_000) * (sizes.upload_bytes // 1_000_000))
-    path.with_suffix(".one").write_bytes(b"1")
+    path.with_name("one.mp4").write_bytes(b"1")
     rivals = {kind: functools.partial(child, "uploader", kind, path, url) for kind in KINDS}
     found = in_turn(rivals, sizes.repeats)
     seconds = {kind: [told["seconds"] for told in all_told] for kind, all_told in found.items()}
     name = f"upload {sizes.upload_bytes // 1_000_000} MB"
     return [
-        versus(f"{name}, form_body / raw socket", seconds["form"], seconds["socket"], 1.3),
-        versus(f"{name}, form_body / raw httpx stream", seconds["form"], seconds["stream"], 1.3),
+        versus(f"{name}, Client.upload / raw socket", seconds["form"], seconds["socket"], 1.3),
+        versus(f"{name}, Client.upload / raw httpx stream", seconds["form"], seconds["stream"], 1.3),
         versus(f"{name}, httpx files= / raw socket", seconds["files"], seconds["socket"], None),
-        _memory(f"{name}, form_body: memory above idle", found["form"], 45.0),
+        _memory(f"{name}, Client.upload: memory above idle", found["form"], 45.0),
         _memory(f"{name}, httpx files=: memory above idle", found["files"], None),
     ]
 

@@ -1,23 +1,32 @@
 """A raw sink on 127.0.0.1: it reads the bytes a request promises, drops them, and answers. A process of its own.
 
-It knows just enough HTTP to find the promised length, and answers what a create request would get.
+It knows just enough HTTP to find the promised length, and answers what an order or a ticket request would get.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import threading
 
 READ = 1 << 20
-ANSWER = b'{"id":"00000000-0000-4000-8000-000000000000"}'
-REPLY = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    b"Content-Length: " + str(len(ANSWER)).encode() + b"\r\n\r\n" + ANSWER
-)
 
 
-def drain(connection: socket.socket) -> None:
+def reply(port: int) -> bytes:
+    """One answer to whatever came: it reads as a created task and as an upload ticket for this very sink."""
+    told = {
+        "id": "00000000-0000-4000-8000-000000000000",
+        "uploadUrl": f"http://127.0.0.1:{port}/uploads/1",
+        "fields": {"key": "uploads/clip.mp4", "policy": "p" * 600, "x-amz-signature": "s" * 64},
+        "runwayUri": "runway://bench",
+    }
+    body = json.dumps(told)
+    head = ["HTTP/1.1 200 OK", "Content-Type: application/json", "Connection: close", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*head, "", body]).encode()
+
+
+def drain(connection: socket.socket, answer: bytes) -> None:
     """One request."""
     with connection:
         head = b""
@@ -34,7 +43,7 @@ def drain(connection: socket.socket) -> None:
             if not got:
                 return
             left -= got
-        connection.sendall(REPLY)
+        connection.sendall(answer)
 
 
 def promised(head: bytes) -> int:
@@ -48,9 +57,10 @@ def promised(head: bytes) -> int:
 
 def accept(listener: socket.socket) -> None:
     """A thread for each connection."""
+    answer = reply(listener.getsockname()[1])
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=drain, args=(connection,), daemon=True).start()
+        threading.Thread(target=drain, args=(connection, answer), daemon=True).start()
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from runway_node.engine import run
 from runway_node.media.probe import probe
+from runway_node.sandbox import serve
+from runway_node.settings import load_settings
 
 pytestmark = pytest.mark.slow
 END = 4.9
@@ -27,11 +29,15 @@ def bunny():
     return path
 
 
-@pytest.fixture(params=["runway", "cometapi"])
-def done(request, bunny, runway_sandbox, tmp_path):
-    """Source, result and its file after an order for the first 4.9 seconds."""
-    result = run(bunny, "the same at dusk", tmp_path / "out.mp4", end=END, settings=runway_sandbox.settings(request.param))
-    return bunny, result, runway_sandbox
+@pytest.fixture(scope="module", params=["runway", "cometapi"])
+def done(request, bunny, tmp_path_factory):
+    """Source, result and the sandbox after one order for the first 4.9 seconds."""
+    folder = tmp_path_factory.mktemp("real")
+    with serve() as served:
+        where = {f"{request.param}_key": "sandbox-key", f"{request.param}_base_url": served.url}
+        settings = load_settings(provider=request.param, data_dir=folder / "data", poll_interval=0.2, **where)
+        result = run(bunny, "the same at dusk", folder / "out.mp4", end=END, settings=settings)
+        yield bunny, result, served.sandbox
 
 
 def sound(path, seconds):
@@ -42,7 +48,9 @@ def sound(path, seconds):
         samples = np.zeros(int(rate * (seconds + 1)), dtype=np.float32)
         for frame in container.decode(stream):
             begin = round(frame.pts * stream.time_base * rate)
-            piece = frame.to_ndarray().reshape(-1, frame.samples)[0] if frame.format.is_planar else frame.to_ndarray()[0]
+            piece = (
+                frame.to_ndarray().reshape(-1, frame.samples)[0] if frame.format.is_planar else frame.to_ndarray()[0]
+            )
             piece = piece[max(0, -begin) : max(0, len(samples) - begin)]
             samples[max(0, begin) : max(0, begin) + len(piece)] = piece
     return samples[: int(rate * seconds)]
@@ -100,5 +108,5 @@ def alike(one, other):
 
 def test_it_was_ordered_once(done):
     """One accepted create, and no key at the storage servers."""
-    counters = done[2].sandbox.counters
+    counters = done[2].counters
     assert (counters.creates, counters.accepted, counters.leaked_keys) == (1, 1, 0)
