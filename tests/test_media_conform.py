@@ -33,7 +33,7 @@ def answers(tmp_path_factory):
 @pytest.mark.parametrize("fps", ["24000/1001", "24", "25", "30000/1001", "30", "50", "60", "25/2"])
 @pytest.mark.parametrize("error", [-2, -1, 0, 1, 6])
 def test_exact(tmp_path, answers, fps, error):
-    """Whatever the answer's length, the result has its exact frames and each shows the answer within one of its frames."""
+    """Whatever the answer's length, the result has its exact frames, each within one returned frame of its time."""
     count = round(2 * Fraction(fps))
     conform(answers[error], probe(answers[error]), fit(count, fps), tmp_path / "c.mp4")
     assert made_of(tmp_path / "c.mp4") == (count, Fraction(fps), False)

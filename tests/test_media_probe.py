@@ -64,8 +64,8 @@ def test_late_video(folder):
 
 def test_timecode_and_sounds(folder):
     """The start timecode and every sound track with its language are told."""
-    ffmpeg("-i", barcode(folder / "p.mp4", "25", 10), "-f", "lavfi", "-i", "sine=d=0.4", "-map", 0, "-map", 1, "-map", 1,
-           "-metadata:s:a:1", "language=deu", "-timecode", "01:00:00:00", folder / "t.mp4")  # fmt: skip
+    sound = ("-f", "lavfi", "-i", "sine=d=0.4", "-map", 0, "-map", 1, "-map", 1)
+    ffmpeg("-i", barcode(folder / "p.mp4", "25", 10), *sound, "-metadata:s:a:1", "language=deu", "-timecode", "01:00:00:00", folder / "t.mp4")  # fmt: skip
     found = probe(folder / "t.mp4")
     assert found.timecode == "01:00:00:00"
     assert [sound.language for sound in found.sounds] == ["und", "deu"]
@@ -74,7 +74,8 @@ def test_timecode_and_sounds(folder):
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{clip}\n#EXT-X-ENDLIST\n"
 CONCAT = "ffconcat version 1.0\nfile '{clip}'\n"
 DASH = (
-    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"><Period>'
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S">'
+    "<Period>"
     '<AdaptationSet mimeType="video/mp4"><Representation id="1"><BaseURL>file://{clip}</BaseURL></Representation>'
     "</AdaptationSet></Period></MPD>"
 )

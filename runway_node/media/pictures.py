@@ -28,6 +28,8 @@ def picture_bytes(picture: Picture, most_chars: int) -> tuple[str, bytes]:
             with Image.open(picture.path or io.BytesIO(picture.png or b"")) as opened:
                 image = ImageOps.exif_transpose(opened)
                 image.load()
+                if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip, not scale
+                    image = image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
     except FileNotFoundError:
         raise StepError(f"There is no picture at {name}", "Check the path") from None
     except (OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -39,6 +41,8 @@ def _encoded(image: Image.Image, most_chars: int, name: str) -> tuple[str, bytes
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
     see_through = "A" in image.getbands() or "transparency" in image.info
     plain = image.convert("RGBA" if see_through else "RGB")
+    # Pillow writes comments it read back into what it saves; of all that, only the colours' meaning is needed.
+    plain.info = {name: value for name, value in image.info.items() if name == "icc_profile"}
     attempts: list[tuple[str, str, dict[str, int]]] = [("image/png", "PNG", {})]
     if not see_through:
         attempts.append(("image/jpeg", "JPEG", {"quality": 92}))
