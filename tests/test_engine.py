@@ -597,6 +597,7 @@ def test_a_task_that_finished_before_the_cancel_is_fetched(order):
     assert (kept(order, error), order.counted.deletes) == (True, 0)
 
 
+@pytest.mark.slow
 def test_a_failed_cancel_is_said(order):
     """Where DELETE fails the message says that the task runs on."""
     order.set(seconds_per_task=30)

@@ -65,7 +65,8 @@ def test_late_video(folder):
 def test_timecode_and_sounds(folder):
     """The start timecode and every sound track with its language are told."""
     sound = ("-f", "lavfi", "-i", "sine=d=0.4", "-map", 0, "-map", 1, "-map", 1)
-    ffmpeg("-i", barcode(folder / "p.mp4", "25", 10), *sound, "-metadata:s:a:1", "language=deu", "-timecode", "01:00:00:00", folder / "t.mp4")  # fmt: skip
+    named = ("-metadata:s:a:1", "language=deu", "-timecode", "01:00:00:00")
+    ffmpeg("-i", barcode(folder / "p.mp4", "25", 10), *sound, *named, folder / "t.mp4")
     found = probe(folder / "t.mp4")
     assert found.timecode == "01:00:00:00"
     assert [sound.language for sound in found.sounds] == ["und", "deu"]
