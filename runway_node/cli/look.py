@@ -78,7 +78,7 @@ def doctor(
         if spend and not missing:
             from .spend import spend as order_one
 
-            order_one(show, settings, sure=yes)
+            order_one(show, settings, versions(), sure=yes)
             return
         show.result({"missing": missing})
         if missing:

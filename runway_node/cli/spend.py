@@ -26,7 +26,7 @@ SECONDS = Fraction(2)
 PROMPT = "the same road at dusk, warm low light"
 
 
-def spend(show: Show, settings: Settings, *, sure: bool) -> None:
+def spend(show: Show, settings: Settings, versions: dict[str, Any], *, sure: bool) -> None:
     """Show the price, ask, order, and write the report whatever comes of it."""
     from ..engine import plan as look_ahead
     from ..models import Step
@@ -38,7 +38,7 @@ def spend(show: Show, settings: Settings, *, sure: bool) -> None:
         make_clip(clip, SECONDS)
         plan = look_ahead(clip, step, settings=settings)
         _ask(show, plan, sure=sure)
-        report = Report(settings)
+        report = Report(settings, versions)
         try:
             result = _order(show, clip, plan, settings, report)
         except (RunwayNodeError, KeyboardInterrupt) as error:
@@ -80,14 +80,12 @@ def _order(show: Show, clip: Path, plan: Plan, settings: Settings, report: Repor
 class Report:
     """What a maintainer needs to see of one order, made fit for strangers' eyes."""
 
-    def __init__(self, settings: Settings) -> None:
-        from .look import versions
-
+    def __init__(self, settings: Settings, versions: dict[str, Any]) -> None:
         keys = (settings.cometapi_key, settings.runway_key)
         self._secrets = [key.get_secret_value() for key in keys if key is not None]
         self.log = _Log()
         self._events: list[dict[str, Any]] = []
-        self._facts: dict[str, Any] = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
+        self._facts: dict[str, Any] = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions}
 
     def planned(self, plan: Plan) -> None:
         """What was to be sent."""
