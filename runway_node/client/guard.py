@@ -8,8 +8,10 @@ the one exception.
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import socket
+import ssl
 import urllib.request
 from collections.abc import Iterator, Mapping
 
@@ -59,14 +61,21 @@ class _Nat64:
 _NAT64 = _Nat64()
 
 
+@functools.cache
+def tls() -> ssl.SSLContext:
+    """One TLS context for all clients: reading the certificates takes some 40 ms each time."""
+    return httpx.create_ssl_context()
+
+
 class GuardedTransport(httpx.HTTPTransport):
     """An `HTTPTransport` for URLs that others named."""
 
     def __init__(self, base_url: str) -> None:
-        super().__init__(trust_env=False)
+        # Connections go to addresses, and two hosts may share one: none is kept for the next host.
+        super().__init__(verify=tls(), limits=httpx.Limits(max_keepalive_connections=0))
         self._own = httpx.URL(base_url)
         proxy = urllib.request.getproxies().get("https")
-        self._proxy = httpx.HTTPTransport(proxy=proxy) if proxy else None
+        self._proxy = httpx.HTTPTransport(verify=tls(), proxy=proxy) if proxy else None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Connect to a judged address of the request's host, under the host's own name for TLS."""

@@ -31,7 +31,7 @@ from ..wire import (
 )
 from .bodies import Streamed, form_body
 from .fetch import fetch_once
-from .guard import ForbiddenAddress, Outside
+from .guard import ForbiddenAddress, Outside, tls
 
 ANSWER_BYTES = 4 << 20
 """No JSON answer of theirs is near this; more is cut off and not JSON."""
@@ -83,6 +83,7 @@ class Client:
         return httpx.Client(
             base_url=self._base,
             timeout=timeout,
+            verify=tls(),
             follow_redirects=False,
             trust_env=not self._local,
             headers={
@@ -104,8 +105,7 @@ class Client:
         headers = {"Content-Type": "application/json", "Content-Length": str(body.length)}
         try:
             with self._open(httpx.Timeout(120.0, connect=10.0)) as once:
-                response = once.post(self._route.create, content=body, headers=headers)
-                status, text = response.status_code, self._keyless(response.text)
+                status, answered, text = self._exchange(once, "POST", self._route.create, content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.PoolTimeout) as error:
             raise Later(f"{self.provider} cannot be reached: {_words(error)}") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -117,7 +117,7 @@ class Client:
             if created.task_id is None:
                 raise self._unclear(f"HTTP {status} without a task id")
             return created
-        problem = read_problem(status, response.headers, text)
+        problem = read_problem(status, answered, text)
         kind = outcome(problem)
         if kind == "ambiguous":
             raise self._unclear(f"HTTP {status} {problem.message}".strip())
@@ -227,17 +227,21 @@ class Client:
     def _task_path(self, task_id: str) -> str:
         return self._route.task.format(id=quote(task_id, safe=""))
 
+    def _exchange(self, client: httpx.Client, method: str, path: str, **content: Any) -> tuple[int, httpx.Headers, str]:
+        """Status, headers and as much of the text as any JSON of theirs can have, without our key."""
+        with client.stream(method, path, **content) as response:
+            pieces, size = [], 0
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                size += len(piece)
+                if size > ANSWER_BYTES:
+                    break
+            text = b"".join(pieces).decode("utf-8", "replace")
+            return response.status_code, response.headers, self._keyless(text)
+
     def _ask(self, method: str, path: str, **content: Any) -> tuple[int, httpx.Headers, str]:
         try:
-            with self._api.stream(method, path, **content) as response:
-                pieces, size = [], 0
-                for piece in response.iter_bytes():
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size > ANSWER_BYTES:
-                        break
-                text = b"".join(pieces).decode("utf-8", "replace")
-                return response.status_code, response.headers, self._keyless(text)
+            return self._exchange(self._api, method, path, **content)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise Later(
                 f"{self.provider} cannot be reached: {_words(error)}", cause=_down(self.provider, error)
