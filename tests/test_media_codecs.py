@@ -12,6 +12,8 @@ from runway_node.media.sound import finish
 
 from .media_clips import CLICKS, HEIGHT, WIDTH, barcode, clicks, ffmpeg
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 75
 KINDS = [
     ("avi", "libmp3lame", ".mp4"),  # counts sound in packets of 24 ms

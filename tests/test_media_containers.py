@@ -14,6 +14,8 @@ from runway_node.media.shapes import Cut
 
 from .media_clips import HEIGHT, WIDTH, X264, barcode, ffmpeg, numbers
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 60
 MPEG2 = ("-c:v", "mpeg2video", "-q:v", "3", "-bf", "2")
 MPEG4 = ("-c:v", "mpeg4", "-q:v", "3", "-bf", "2")

@@ -11,6 +11,8 @@ from runway_node.media.sound import finish, shifted
 
 from .media_clips import CLICKS, VP9, X264, clicks, ffmpeg
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -11,6 +11,8 @@ import pytest
 
 from runway_node.sandbox import FAILURES, KINDS, Fault, Faults, Sandbox, serve
 
+pytestmark = pytest.mark.slow
+
 HEADERS = {"Authorization": "Bearer sandbox-key", "X-Runway-Version": "2024-11-06"}
 
 

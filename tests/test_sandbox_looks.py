@@ -17,6 +17,8 @@ from runway_node.sandbox.looks import LOOKS, choose
 from runway_node.sandbox.refusal import Refusal
 from runway_node.sandbox.render import Guide, Studio, Work, graph
 
+pytestmark = pytest.mark.slow
+
 FPS = 25
 
 

@@ -16,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -26,6 +27,8 @@ from .shapes import Buffer
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,flv,asf,mxf"
 PROTOCOLS = "file,pipe"
+# Titles in an old encoding are no reason to refuse a clip; PyAV 19 takes them anyhow and has no such argument.
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 HEARD_WITHIN = 0.2
 """Seconds after which a stop is heard while ffmpeg works."""
 
@@ -58,7 +61,7 @@ def open_container(path: Path) -> av.container.InputContainer:
         return av.open(
             f"file:{path.absolute()}",
             options={"format_whitelist": CONTAINERS, "protocol_whitelist": PROTOCOLS},
-            metadata_errors="replace",
+            **_LENIENT,
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
