@@ -20,6 +20,8 @@ from runway_node.cli.output import unsigned
 from runway_node.errors import WrongUse
 from runway_node.sandbox import Fault
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = "the same road at dusk"
 

@@ -16,6 +16,8 @@ from PIL import Image
 
 from runway_node.sandbox import Sandbox, serve
 
+pytestmark = pytest.mark.slow
+
 SCHEMAS = Path(__file__).parent / "schemas"
 HEADERS = {"Authorization": "Bearer sandbox-key", "X-Runway-Version": "2024-11-06"}
 

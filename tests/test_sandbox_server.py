@@ -14,6 +14,8 @@ import pytest
 from runway_node.errors import SettingsError
 from runway_node.sandbox import Fault, Sandbox, serve
 
+pytestmark = pytest.mark.slow
+
 
 def test_starts_and_stops():
     """It is up within half a second, on loopback, and its threads and folder are gone afterwards."""

@@ -58,7 +58,7 @@ def open_container(path: Path) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise SourceError(f"{path.name} is empty", "Give a video file")
     try:
-        return av.open(
+        opened: av.container.InputContainer = av.open(
             f"file:{path.absolute()}",
             options={"format_whitelist": CONTAINERS, "protocol_whitelist": PROTOCOLS},
             **_LENIENT,
@@ -68,6 +68,7 @@ def open_container(path: Path) -> av.container.InputContainer:
         raise SourceError(
             f"{path.name} cannot be read as a video ({why})", "It may be cut off, or not a video: try to play it"
         ) from error
+    return opened
 
 
 def run_ffmpeg(
@@ -161,16 +162,11 @@ class _Work:
                 self._process.stdin.close()
 
     def wait(self) -> None:
-        while True:
-            try:
-                self._process.wait(HEARD_WITHIN / 2)
-            except subprocess.TimeoutExpired:
-                self.heed()
-                self._tell()
-            else:
-                break
-        self._reader.join()
-        self._tell()
+        while self._reader.is_alive():
+            self._reader.join(HEARD_WITHIN / 2)
+            self.heed()
+            self._tell()
+        self._process.wait()
 
     def heed(self) -> None:
         if self._stop is not None and self._stop.is_set():

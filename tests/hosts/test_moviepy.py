@@ -29,6 +29,7 @@ from ..media_clips import BITS, HEIGHT, WIDTH, X264, barcode, ffmpeg
 
 # moviepy leaves its sound reader's pipes to the garbage collector, also when the clip is closed.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
