@@ -5,7 +5,9 @@
     |   |-- SettingsError               no key, both keys, a bad setting
     |   |-- StepError                   the prompt, a field or a picture is not what the model takes
     |   |-- SourceError                 the clip cannot be used
-    |   `-- OutputError                 the output cannot be written
+    |   |-- OutputError                 the output cannot be written
+    |   |-- LedgerError                 the ledger cannot be used
+    |   `-- Unknown                     no such order, task or take; it says which there are
     |-- OverLimit                   exit 3   it would cost more than allowed: nothing was sent
     |-- Unreachable                 exit 1   the network: surely nothing was ordered
     |-- Refused                     exit 1   the provider said no: nothing was ordered
@@ -19,7 +21,8 @@
     |   |-- TaskCancelled               somebody cancelled it
     |   `-- TaskGone                    the provider no longer knows it
     |-- StillRunning                exit 1   our deadline passed; the task runs on, its id is told
-    |-- NotFetched                  exit 1   the result is paid for but could not be fetched or used
+    |-- NotFetched                  exit 1   the result is paid for but could not be fetched
+    |   `-- Unusable                    it was, and is no usable video
     |-- MediaError                  exit 1   ffmpeg or the disk failed here, on this machine
     `-- Interrupted                 exit 130 you stopped it
 
@@ -74,8 +77,16 @@ class OutputError(WrongUse):
     """The result cannot be written where it was asked for."""
 
 
+class LedgerError(WrongUse):
+    """The ledger is locked, read-only, damaged, full, newer than this program, or where it must not be."""
+
+
+class Unknown(WrongUse):
+    """No such order, task or take in the ledger."""
+
+
 class OverLimit(RunwayNodeError):
-    """The order would cost more than `max_seconds` or `max_credits` allows; nothing was sent.
+    """The order would cost more than `max_seconds`, `max_credits` or `max_credits_per_day` allows; nothing was sent.
 
     Args:
         seconds: Billed seconds the order needs.
@@ -197,6 +208,10 @@ class NotFetched(RunwayNodeError):
     """
 
 
+class Unusable(NotFetched):
+    """What the provider gives as the result is no usable video, or more than any answer can be; fetched twice."""
+
+
 class MediaError(RunwayNodeError):
     """ffmpeg or the disk failed on this machine; a paid result that was already here is kept, and named."""
 
@@ -205,3 +220,28 @@ class Interrupted(RunwayNodeError):
     """You stopped it; the message says what became of the remote task."""
 
     exit_code = 130
+
+
+_FACTS = ("task_id", "status", "code", "retry_after", "credits", "retry", "seconds")
+
+
+def facts(error: RunwayNodeError) -> dict[str, object]:
+    """*error* as JSON's values: its class, its words, its facts."""
+    held = {name: getattr(error, name) for name in _FACTS if getattr(error, name, None) is not None}
+    return {"kind": type(error).__name__, "what": error.what, "mend": error.mend, **held}
+
+
+def from_facts(told: dict[str, object]) -> RunwayNodeError:
+    """The error that `facts` told of; of the root's class where that one is not known (any more)."""
+    held = dict(told)
+    kind, what, mend = (str(held.pop(name, "")) for name in ("kind", "what", "mend"))
+    made = _kinds(RunwayNodeError).get(kind, RunwayNodeError)
+    try:
+        return made(what, mend, **held)  # type: ignore[arg-type]  # what does not fit is a TypeError
+    except TypeError:
+        return RunwayNodeError(what, mend)
+
+
+def _kinds(root: type[RunwayNodeError]) -> dict[str, type[RunwayNodeError]]:
+    below = [kind for child in root.__subclasses__() if child.__module__ == __name__ for kind in _kinds(child).items()]
+    return {root.__name__: root, **dict(below)}

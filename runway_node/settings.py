@@ -41,6 +41,15 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def origin_of(url: str) -> str:
+    """The origin of a base URL; any on loopback is the same one: "sandbox"."""
+    if is_loopback(url):
+        return "sandbox"
+    parts = urlsplit(url)
+    port = "" if parts.port in {None, 443} else f":{parts.port}"
+    return f"https://{parts.hostname}{port}"
+
+
 def _base_url(value: str) -> str:
     value = value.strip().rstrip("/")
     for tail in _KNOWN_TAILS:
@@ -81,15 +90,21 @@ class Settings(BaseSettings):
     provider: Provider | None = None
     """Used where a step names none; unset: the one whose key is set."""
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("runway-node", appauthor=False))
-    """Where paid results are kept; a local disk, not a network share."""
+    """Where the ledger and paid results are kept; a local disk, not a network share."""
+    database_url: SecretStr | None = None
+    """Postgres for the ledger, "postgresql://user:password@host/name"; unset: SQLite in the data folder."""
+    account: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
+    """Whose orders these are: takes, claims, slots and daily credits of one label are never seen by another."""
     poll_interval: float = Field(5.0, gt=0, le=300)
     """Seconds between two looks at a task. Runway asks for no less than 5; less is used on loopback only."""
     max_concurrency: int = Field(5, ge=1, le=100)
-    """Paid calls under way at once from one process."""
+    """Paid calls under way at once with one key, over all processes that share the ledger."""
     max_seconds: float | None = Field(None, gt=0)
     """Paid seconds one run may order; unset: 60, and no limit on loopback."""
     max_credits: float | None = Field(None, gt=0)
     """Credits one run may order; unset: no limit."""
+    max_credits_per_day: float | None = Field(None, gt=0)
+    """Credits all runs of one account label may order in a UTC day; unset: no limit."""
     timeout: float = Field(1800.0, gt=0)
     """Seconds a task may run, time in the provider's queue apart."""
     models: tuple[dict[str, Any], ...] = ()
@@ -155,6 +170,11 @@ class Settings(BaseSettings):
             f"Set {names.replace(' and ', ' or ')}; to try it without a key: runway-node demo",
         )
 
+    @property
+    def home(self) -> Path:
+        """The folder of this account label's files, below the data folder."""
+        return self.data_dir / "accounts" / self.account if self.account else self.data_dir
+
     def has_key(self, provider: Provider) -> bool:
         """Whether there is a key for *provider*."""
         return (self.cometapi_key if provider == "cometapi" else self.runway_key) is not None
@@ -199,7 +219,7 @@ class _SettingsFile(PydanticBaseSettingsSource):
             return {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"The settings file {path} cannot be read: {error}", "Mend or remove it") from None
-        holds_key = any(name.lower() in {"cometapi_key", "runway_key"} for name in values)
-        if holds_key and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        holds_secret = any(name.lower() in {"cometapi_key", "runway_key", "database_url"} for name in values)
+        if holds_secret and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise SettingsError(f"{path} holds a key but others can read it", f'Run: chmod 600 "{path}"')
         return values
