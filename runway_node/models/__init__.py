@@ -1,29 +1,43 @@
-"""The words of the package as values: Step, Policy, Picture, Keyframe, Model, Event, Take, Result."""
+"""The words of the package as values: Step, Policy, Picture, Keyframe, Model, Limits, Event, Take, Result, books."""
 
 from .base import Frozen, Rational
+from .books import Finished, Freed, Garbage, OpenOrder, OwnedTake, Spend, SpendLine
+from .limits import Limits, check_limits, dollars_of, price_text
 from .outcome import Event, OnProgress, Phase, Result, Take
 from .picture import Keyframe, Picture
-from .step import Policy, Step, build
+from .step import MAX_SEED, Policy, Step, build
 from .table import DEFAULT_MODELS, DOLLARS_PER_CREDIT, MODELS, Model, check, find_model, model_table
 
 __all__ = [
     "DEFAULT_MODELS",
     "DOLLARS_PER_CREDIT",
+    "MAX_SEED",
     "MODELS",
     "Event",
+    "Finished",
+    "Freed",
     "Frozen",
+    "Garbage",
     "Keyframe",
+    "Limits",
     "Model",
     "OnProgress",
+    "OpenOrder",
+    "OwnedTake",
     "Phase",
     "Picture",
     "Policy",
     "Rational",
     "Result",
+    "Spend",
+    "SpendLine",
     "Step",
     "Take",
     "build",
     "check",
+    "check_limits",
+    "dollars_of",
     "find_model",
     "model_table",
+    "price_text",
 ]

@@ -10,8 +10,9 @@ from ..settings import Provider
 from .base import Frozen
 
 Phase = Literal[
-    "planned", "preparing", "delivering", "submitting", "submitted", "queued", "running", "succeeded", "fetching",
-    "conforming", "done", "warning", "retrying", "failed", "cancelled", "interrupted",
+    "planned", "owned", "waiting", "claimed", "preparing", "delivering", "intent", "submitting", "submitted", "queued",
+    "running", "succeeded", "fetching", "stored", "conforming", "done", "warning", "retrying", "refused", "failed",
+    "cancelled", "expired", "ambiguous", "interrupted",
 ]  # fmt: skip
 
 
@@ -19,12 +20,14 @@ class Event(Frozen):
     """One thing that happened while an order runs; what `on_progress` is called with.
 
     Args:
-        phase: Where the order is. "queued" and "running" are the provider's word; "retrying" and "warning" may come in
-            any phase.
+        phase: Where the order is. A change of its state in the ledger is an event of that state's name; "queued" and
+            "running" are the provider's word; "retrying" and "warning" may come in any phase.
         message: One line for a person.
         fraction: How much of this phase is done, 0 to 1; None where nobody knows.
         overall: How much of the whole order is done, 0 to 1, never falling.
         task_id: The remote task, once there is one.
+        digest: The order, once it is known.
+        attempt: Which paid call for this segment it is, from 1.
         segment, segments: Which of how many paid calls this is about, counted from 0.
         seconds: How long the task has been queued or running, in those phases.
         credits: The cost the provider stated so far, if it did.
@@ -36,6 +39,8 @@ class Event(Frozen):
     fraction: float | None = None
     overall: float = 0.0
     task_id: str | None = None
+    digest: str | None = None
+    attempt: int | None = None
     segment: int = 0
     segments: int = 1
     seconds: float | None = None
@@ -70,7 +75,10 @@ class Result(Frozen):
         path: The finished file.
         frames: How many frames it has: those of the range that was asked for.
         takes: What was paid for, as the providers made it.
-        cost: Credits the provider says were charged; None where it does not say.
+        cost: Credits the provider says were charged for its takes; None where it does not say.
+        spent: What of that this run added: 0 where all takes were owned before; None where the provider does not say.
+        owned: How many of the takes were owned before.
+        digest: The order's, as the ledger lists it.
         seed: The seed that was sent.
         provider, model: Who made it.
         warnings: What was lost or changed on the way, a line each.
@@ -81,6 +89,9 @@ class Result(Frozen):
     frames: int
     takes: tuple[Take, ...]
     cost: float | None
+    spent: float | None
+    owned: int
+    digest: str
     seed: int
     provider: Provider
     model: str

@@ -30,6 +30,13 @@ class Picture(Frozen):
             )
         return value
 
+    @field_validator("url")
+    @classmethod
+    def _no_user(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value.partition("//")[2].partition("/")[0]:
+            raise ValueError("a picture's URL has no user and no password in it")
+        return value
+
     @model_validator(mode="after")
     def _one_of_three(self) -> Picture:
         if sum(value is not None for value in (self.path, self.url, self.png)) != 1:

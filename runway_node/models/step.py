@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -26,13 +25,15 @@ class Step(Frozen):
         prompt: What the clip should become. At most 1,000 UTF-16 units for both Aleph models.
         model: The model's name; unset: the provider's default.
         provider: "cometapi" or "runway"; unset: the one whose key is set.
-        seed: 0 to 4294967295; unset: derived from the step, so that the same step asks for the same look.
+        seed: 0 to 4294967295; unset: derived from the order's digest, so that the same order asks for the same look.
         take: Another number is another try at the same step (with another derived seed).
         references: Stills whose style or content to follow, where the model takes them.
         keyframes: Stills for moments of the clip, where the model takes them.
         aspect: The result's shape, such as "9:16"; unset: the source's.
         moderation: "low" is less strict about recognisable public figures; unset: the provider's default.
         output_format: What the model is asked to answer with; only "mp4" so far.
+        key: The user's own name for the clip, such as "shot-12-v3". It stands for the content in the order's identity:
+            a clip that renders differently each time (noise, a clock) is the same order under the same key.
 
     """
 
@@ -46,18 +47,12 @@ class Step(Frozen):
     aspect: str | None = Field(default=None, pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$")
     moderation: Literal["auto", "low"] | None = None
     output_format: str = "mp4"
+    key: str | None = Field(default=None, min_length=1, max_length=200)
 
     @field_validator("references", "keyframes", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
-
-    def effective_seed(self) -> int:
-        """The seed that is sent: the one set, else a hash of prompt, model and take (the same in every session)."""
-        if self.seed is not None:
-            return self.seed
-        text = f"{self.prompt}\0{self.model or ''}\0{self.take}"
-        return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big")
 
 
 class Policy(Frozen):
@@ -66,6 +61,7 @@ class Policy(Frozen):
     Args:
         max_seconds: Paid seconds this run may order; unset: the setting, else 60, and no limit on loopback.
         max_credits: Credits this run may order; refused where the model's price is unknown.
+        max_credits_per_day: Credits all runs of this account label may order in a UTC day; unset: the setting.
         timeout: Seconds the task may run, the provider's queue apart; unset: the setting.
         queue_timeout: Seconds the task may wait in the provider's queue.
         on_timeout: "detach" leaves the task running and tells its id; "cancel" cancels it where the provider can.
@@ -73,11 +69,15 @@ class Policy(Frozen):
         delivery: "auto" inlines what fits and uploads the rest; "inline" and "upload" insist.
         conform: "trim" cuts or extends a wrong tail; "retime" stretches the answer over the range.
         allow_sdr: Accept that an HDR (PQ or HLG) source comes back in standard range.
+        reorder: Order again, and pay again, what cannot be had any more: a task that expired, a take that is lost.
+        resubmit_ambiguous: Order again what may have been ordered, and may so be billed twice.
+        delete_remote: "after_stored" deletes the remote task once its take is checked and on the disk (runway only).
 
     """
 
     max_seconds: float | None = Field(default=None, gt=0)
     max_credits: float | None = Field(default=None, gt=0)
+    max_credits_per_day: float | None = Field(default=None, gt=0)
     timeout: float | None = Field(default=None, gt=0)
     queue_timeout: float = Field(default=24 * 3600.0, gt=0)
     on_timeout: Literal["detach", "cancel"] = "detach"
@@ -85,6 +85,9 @@ class Policy(Frozen):
     delivery: Literal["auto", "inline", "upload"] = "auto"
     conform: Literal["trim", "retime"] = "trim"
     allow_sdr: bool = False
+    reorder: bool = False
+    resubmit_ambiguous: bool = False
+    delete_remote: Literal["after_stored"] | None = None
 
 
 def build(kind: Callable[..., T], **values: Any) -> T:

@@ -1,0 +1,96 @@
+"""What an order may cost, and the one line that says it costs more. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+from ..errors import OverLimit
+from ..settings import Provider
+from .base import Frozen
+from .table import DOLLARS_PER_CREDIT
+
+
+class Limits(Frozen):
+    """None is no limit.
+
+    Args:
+        max_seconds, max_credits: What one run may order.
+        max_credits_per_day: What all runs of one account label may order in a UTC day.
+
+    """
+
+    max_seconds: float | None = None
+    max_credits: float | None = None
+    max_credits_per_day: float | None = None
+
+
+def check_limits(
+    limits: Limits,
+    seconds: float,
+    credits: float | None,
+    model: str,
+    today: Callable[[], float] = lambda: 0.0,
+    *,
+    provider: Provider = "runway",
+) -> None:
+    """Refuse an order that costs more than allowed.
+
+    Args:
+        seconds, credits: What the run would order; credits None where the price is unknown.
+        model, provider: Whose price it is.
+        today: Credits that were reserved or spent since midnight UTC; asked for only where it matters.
+
+    Raises:
+        OverLimit: By how much, and what raises the limit.
+
+    """
+    # Sums of prices in cents: what comes to exactly the limit is within it, whatever floats make of it.
+    seconds = round(seconds, 6)
+    credits = None if credits is None else round(credits, 6)  # noqa: A001 - the field's word
+
+    def over(allowed: str, mend: str) -> OverLimit:
+        told = f"It would order {seconds:g} paid seconds ({price_text(credits, provider)}), {allowed}"
+        return OverLimit(told, mend, seconds=seconds, credits=credits)
+
+    if limits.max_seconds is not None and seconds > limits.max_seconds:
+        raise over(
+            f"{limits.max_seconds:g} seconds are allowed",
+            f"{_raise('max_seconds', seconds)}, or shorten the range",
+        )
+    for name in ("max_credits", "max_credits_per_day"):
+        if getattr(limits, name) is not None and credits is None:
+            raise over(
+                f"{name} is {getattr(limits, name):g}, and the price of {model} is unknown",
+                f"Leave {name} out, or give the model a credits_per_second in the settings file",
+            )
+    if limits.max_credits is not None and credits is not None and credits > limits.max_credits:
+        raise over(
+            f"{limits.max_credits:g} credits are allowed", f"{_raise('max_credits', credits)}, or shorten the range"
+        )
+    if limits.max_credits_per_day is None or credits is None:
+        return
+    wanted = round((spent := today()) + credits, 6)
+    if wanted > limits.max_credits_per_day:
+        raise over(
+            f"{spent:g} of today's {limits.max_credits_per_day:g} credits are spent or reserved",
+            f"{_raise('max_credits_per_day', wanted)}, or wait for midnight UTC",
+        )
+
+
+def dollars_of(credits: float | None, provider: Provider) -> float | None:
+    """What credits cost; None where the provider names no price for one."""
+    return None if credits is None or provider != "runway" else round(credits * DOLLARS_PER_CREDIT, 2)
+
+
+def price_text(credits: float | None, provider: Provider) -> str:
+    """Credits and dollars, where they are known."""
+    if credits is None:
+        return "price unknown"
+    dollars = dollars_of(credits, provider)
+    return f"{credits:g} credits" + ("" if dollars is None else f", ${dollars:.2f}")
+
+
+def _raise(name: str, least: float) -> str:
+    to = ceil(least)
+    return f'Raise {name} to {to} (argument {name}={to}, flag --{name.replace("_", "-")} {to}, widget "{name}")'
