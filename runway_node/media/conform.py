@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import av.error
 
-from ..errors import Interrupted, NotFetched, SourceError
+from ..errors import Interrupted, SourceError, Unusable
 from .opener import open_container, run_ffmpeg, source_args, whole
 from .probe import plain
 from .probe import probe as look
@@ -36,7 +36,7 @@ def verify(path: Path, task_id: str, stop: threading.Event | None = None) -> Pro
     """A downloaded answer, opened guarded and decoded to its end.
 
     Raises:
-        NotFetched: It is not a whole, decodable video.
+        Unusable: It is not a whole, decodable video.
 
     """
     try:
@@ -44,9 +44,9 @@ def verify(path: Path, task_id: str, stop: threading.Event | None = None) -> Pro
         decoded = _decode(path, stop)
     except (SourceError, av.error.FFmpegError) as error:
         what = error.what if isinstance(error, SourceError) else f"it does not decode ({error})"
-        raise NotFetched(f"The result of task {task_id} is not a usable video: {what}", task_id=task_id) from error
+        raise Unusable(f"The result of task {task_id} is not a usable video: {what}", task_id=task_id) from error
     if not answer.whole or (decoded < answer.frames - 1 and not answer.variable):
-        raise NotFetched(f"The result of task {task_id} is damaged: {decoded} frames decode", task_id=task_id)
+        raise Unusable(f"The result of task {task_id} is damaged: {decoded} frames decode", task_id=task_id)
     return answer
 
 
