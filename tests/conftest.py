@@ -82,6 +82,38 @@ def clip(clips):
 
 
 @pytest.fixture
+def program(capfd):
+    """Run the program in this process; gives exit code, stdout and stderr."""
+    from runway_node.cli import main
+
+    def call(*args):
+        with pytest.raises(SystemExit) as ended:
+            main([str(arg) for arg in args])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err or "--debug" in args
+        return ended.value.code or 0, out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real Postgres, started by the first test that needs it."""
+    from .postgres import Postgres
+
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres):
+    """The URL of an empty Postgres database of this test's own."""
+    url = postgres.fresh()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture
 def raw():
     """Starts raw-socket servers: `raw(script)`, see raw_server.py."""
     # By its path: with --import-mode=importlib the folder is not on sys.path.

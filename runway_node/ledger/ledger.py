@@ -1,0 +1,392 @@
+"""The ledger: every order and paid call, and what may be done with each. The only writer of the database.
+
+Each change of a state is one commit, checked against the transition table and against the state that was read before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import hmac
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, insert, select, update
+
+from ..errors import LedgerError, RunwayNodeError, WrongUse, facts
+from ..models import Limits, check_limits
+from ..settings import Provider, Settings, origin_of
+from . import rescue, rows
+from .database import Database
+from .holders import holders
+from .records import Attempt, Call, Claim, OrderRow, Sending, Terms
+from .rows import same
+from .schema import attempts, orders, secrets, takes
+from .shelf import Shelf, names
+from .states import IN_FLIGHT, PAID, State, Verdict, may, verdict
+
+
+class Moved(RunwayNodeError):
+    """A row is not in the state that was expected of it: somebody else moved it meanwhile."""
+
+    def __init__(self, row: Attempt) -> None:
+        super().__init__(f"The call is {row.state} by now", task_id=row.task_id)
+        self.row = row
+
+
+class IllegalMove(RunwayNodeError):
+    """A change that the transition table does not have: a fault of this program."""
+
+
+class Ledger(Shelf):
+    """One ledger, seen by one account label.
+
+    Args:
+        settings: Where it is, whose it is.
+        create: Make it where there is none; else `missing` tells, and every question has an empty answer.
+
+    Raises:
+        LedgerError: It cannot be used; nothing was changed.
+
+    """
+
+    def __init__(self, settings: Settings, *, create: bool = True) -> None:
+        self.settings = settings
+        self.account = settings.account
+        database = Database(settings, create=create)
+        # SQLite's ledger lies beside its takes: wherever the folder is moved to, they are there.
+        here = "" if database.sqlite else f"{socket.gethostname()}:{settings.data_dir.absolute()}"
+        super().__init__(database, here)
+        self._secret = ""
+        self._holders = holders(self.database, settings.data_dir) if not self.missing else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._holders is not None:
+            self._holders.close()
+        self.database.close()
+
+    # --- who ---
+
+    @contextlib.contextmanager
+    def holder(self) -> Iterator[str]:
+        """Be alive: the token under which rows are held; with the end of this they are free."""
+        assert self._holders is not None
+        try:
+            token = self._holders.hold()
+        except OSError as error:
+            raise LedgerError(
+                f"The data folder {self.settings.data_dir} cannot be written ({error.strerror})",
+                "Set RUNWAY_NODE_DATA_DIR",
+            ) from error
+        try:
+            yield token
+        finally:
+            self._holders.release(token)
+
+    def alive(self, token: str | None) -> bool:
+        """Whether the run with this token lives."""
+        return self._holders is not None and self._holders.alive(None, token)
+
+    def fingerprint(self, origin: str, key: str) -> str:
+        """What tells one API key from another without telling the key."""
+        if not self._secret:
+            with self.database.read() as conn:
+                self._secret = str(conn.scalar(select(secrets.c.value).where(secrets.c.name == "fingerprint")))
+        return hmac.new(self._secret.encode(), f"{origin}\0{key}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    def scope(self, origin: str, fingerprint: str) -> str:
+        """Whose rows: the account's label; on loopback each key has a world of its own: anything may be behind it."""
+        return f"{self.account}#sandbox-{fingerprint[:16]}" if origin == "sandbox" else self.account
+
+    def terms(self, provider: Provider, model: str, *, delete_remote: bool = False) -> Terms:
+        """What these settings freeze into a row; the key must be there."""
+        base_url = self.settings.base_url(provider)
+        origin = origin_of(base_url)
+        fingerprint = self.fingerprint(origin, self.settings.key(provider).get_secret_value())
+        return Terms(
+            provider=provider,
+            model=model,
+            base_url=base_url,
+            origin=origin,
+            fingerprint=fingerprint,
+            delete_remote=delete_remote,
+        )
+
+    # --- orders ---
+
+    def order(self, scope: str, digest: str) -> OrderRow | None:
+        """An order as it was frozen."""
+        if self.missing:
+            return None
+        with self.database.read() as conn:
+            return rows.order(conn, scope, digest)
+
+    def kin(self, scope: str, kin: str) -> list[OrderRow]:
+        """Orders that differ in nothing but the clip's content, newest first."""
+        where = (orders.c.scope == scope) & (orders.c.kin == kin)
+        return [OrderRow(**row) for row in self._all(select(orders).where(where).order_by(orders.c.created.desc()))]
+
+    def last(self, scope: str, segment: str) -> Attempt | None:
+        """The segment's newest attempt, or the paid one before it, where the newest came to nothing."""
+        if self.missing:
+            return None
+        with self.database.read() as conn:
+            return rows.best(conn, scope, segment)
+
+    def current(self, row: Attempt) -> Attempt:
+        """The row as it is now."""
+        with self.database.read() as conn:
+            return rows.current(conn, row)
+
+    # --- claims ---
+
+    def claim(
+        self,
+        order: OrderRow,
+        calls: Sequence[Call],
+        terms: Terms,
+        holder: str,
+        limits: Limits,
+        *,
+        reorder: bool = False,
+        resubmit: bool = False,
+    ) -> list[Claim]:
+        """Say what this run may do with each segment, and reserve what it will pay; all in one transaction.
+
+        Where one segment is for a person to decide, nothing is claimed.
+
+        Raises:
+            OverLimit: It would cost more than allowed; nothing is reserved.
+
+        """
+        with self.database.write() as conn:
+            alive = self._alive_in(conn)
+            now = self.database.now(conn)
+            rows.freeze(conn, order, now)
+            found = [rows.best(conn, order.scope, call.segment) for call in calls]
+            words = _verdicts(found, holder, alive, reorder=reorder, resubmit=resubmit)
+            pays = [call for call, word in zip(calls, words, strict=True) if word in PAYS]
+            if pays:
+                spent = functools.partial(rows.today, conn, order.scope, now, holder, alive)
+                check_limits(limits, *rows.sums(pays), terms.model, spent, provider=terms.provider)
+
+            def act(call: Call, row: Attempt | None, word: Verdict) -> Claim | None:
+                if row is not None and row.state == "intent" and word in {"ambiguous", "claim"}:
+                    row = rows.put(conn, row, state="ambiguous")
+                if word == "claim":
+                    number = row.attempt + 1 if row else 1
+                    made = rows.insert_claim(conn, order, call, terms, holder, number, now)
+                    return Claim(verdict=word, row=made, before=row)
+                if row is None:
+                    return None  # another segment is for a person to decide
+                if word == "take over":
+                    what = rows.frozen(terms) | {"seconds": call.seconds, "credits": call.credits, "claimed": now}
+                    row = rows.put(conn, row, holder=holder, **what)
+                elif word == "adopt":
+                    row = rows.put(conn, row, holder=holder)
+                return Claim(verdict=word, row=row)
+
+            given = (act(*one) for one in zip(calls, found, words, strict=True))
+            return [claim for claim in given if claim is not None]
+
+    def intend(self, row: Attempt, holder: str, slots: int, *, balance: float | None) -> tuple[Sending, Attempt]:
+        """The last act before the POST: whether it may go, by the holder's token and a free slot.
+
+        Takes room for a rescue record first, so that a disk that is full is found before money is spent.
+        """
+        try:
+            rescue.take_room(self.settings.data_dir, holder, row.segment)
+        except OSError as error:
+            raise LedgerError(
+                f"The data folder {self.settings.data_dir} cannot be written ({error.strerror})",
+                "Free some space; nothing was sent",
+            ) from error
+        with self.database.write() as conn:
+            now_row = rows.current(conn, row)
+            if now_row.holder != holder or now_row.state != "claimed":
+                return "lost", now_row
+            if not self._alive_in(conn)(holder):
+                raise LedgerError("The run lost its lock on the ledger, so others take it for dead", "Run it again")
+            if len(rows.in_flight(conn, row.scope, row.fingerprint, self._alive_in(conn))) >= slots:
+                return "full", now_row
+            now = self.database.now(conn)
+            return "sent", rows.put(conn, now_row, state="intent", sender=holder, sent=now, balance=balance)
+
+    def record(self, row: Attempt, task_id: str) -> Attempt:
+        """The answer came: the task's id, also where the call was taken for lost meanwhile."""
+        with self.database.write() as conn:
+            now_row = rows.current(conn, row)
+            if now_row.task_id == task_id:
+                return now_row
+            if now_row.sender != row.sender or not may(now_row.state, "submitted"):
+                raise Moved(now_row)
+            made = rows.put(conn, now_row, state="submitted", task_id=task_id, ended=None, error=None)
+        rescue.drop(self._room(row))
+        return made
+
+    def rescue(self, row: Attempt, task_id: str) -> str:
+        """Keep the id of a task outside the database; where it is kept, or "" where nothing takes it."""
+        try:
+            return str(rescue.write(self._room(row), row.scope, row.segment, row.attempt, task_id))
+        except OSError:
+            return ""
+
+    def _room(self, row: Attempt) -> Path:
+        return rescue.room(self.settings.data_dir, str(row.sender), row.segment)
+
+    def salvage(self) -> list[Attempt]:
+        """Take in the ids that were rescued; the rows that have them now."""
+        taken = []
+        for found in rescue.read(self.settings.data_dir):
+            with self.database.write() as conn:
+                row = rows.find(conn, found.scope, found.segment, found.attempt)
+                if row is None or row.sender != rescue.token_of(found.path):
+                    continue  # another ledger's: the temporary folder is shared
+                if row.task_id is None and may(row.state, "submitted"):
+                    row = rows.put(conn, row, state="submitted", task_id=found.task_id, ended=None, error=None)
+                    taken.append(row)
+            if row.task_id == found.task_id:
+                rescue.drop(found.path)
+        for path in rescue.rooms(self.settings.data_dir):
+            if not self.alive(rescue.token_of(path)):
+                rescue.drop(path)
+        return taken
+
+    # --- moves ---
+
+    def move(self, row: Attempt, to: State, error: RunwayNodeError | None = None, **values: Any) -> Attempt:
+        """Change the state of *row*.
+
+        Raises:
+            IllegalMove: The table has no such change.
+            Moved: Somebody else changed it meanwhile.
+
+        """
+        with self.database.write() as conn:
+            moved = self._move(conn, row, to, error, values)
+        if row.state == "intent":
+            rescue.drop_blank(self._room(row))
+        return moved
+
+    def keep(self, row: Attempt, path: str, sha256: str, size: int) -> Attempt:
+        """The take is checked, whole and synced at *path* below the data folder: stored."""
+        with self.database.write() as conn:
+            now = self.database.now(conn)
+            key = {"scope": row.scope, "segment": row.segment, "attempt": row.attempt, "store": self.store}
+            what = {"path": path, "sha256": sha256, "size": size, "stored": now}
+            changed = conn.execute(update(takes).where(*same(takes, key)).values(what))
+            if changed.rowcount == 0:
+                conn.execute(insert(takes).values(key | what))
+            if rows.current(conn, row).state == "stored":
+                return rows.current(conn, row)
+            return self._move(conn, row, "stored", None, {})
+
+    def change(self, row: Attempt, **values: Any) -> Attempt:
+        """Set facts of *row* that are no state."""
+        with self.database.write() as conn:
+            return rows.put(conn, rows.current(conn, row), **values)
+
+    def adopt(self, row: Attempt, holder: str) -> Attempt | None:
+        """Hold a row whose holder is gone; None where it lives, or the row moved on."""
+        with self.database.write() as conn:
+            now_row = rows.current(conn, row)
+            busy = now_row.holder != holder and self._alive_in(conn)(now_row.holder)
+            if now_row.state != row.state or busy:
+                return None
+            return rows.put(conn, now_row, holder=holder)
+
+    def attach(self, row: Attempt, task_id: str, fingerprint: str) -> Attempt:
+        """A person says which task the call became, and with whose key it can be asked for.
+
+        Raises:
+            Moved: The call is not what it was.
+            IllegalMove: It is in no state that waits for a task.
+            WrongUse: The task is another order's.
+
+        """
+        with self.database.write() as conn:
+            now_row = rows.current(conn, row)
+            if now_row.state != row.state:
+                raise Moved(now_row)
+            same_task = select(attempts).where(*same(attempts, {"task_id": task_id, "base_url": row.base_url}))
+            others = (Attempt(**one) for one in conn.execute(same_task).mappings().all())
+            if other := next((one for one in others if one.key != row.key), None):
+                raise WrongUse(f"Task {task_id} belongs to order {other.order_digest[:12]}", "Check the id")
+            if row.task_id == task_id and row.state in PAID:
+                return rows.put(conn, now_row, fingerprint=fingerprint)  # the same task, asked for with another key
+            self._check(row, "submitted")
+            return rows.put(
+                conn, now_row, state="submitted", task_id=task_id, fingerprint=fingerprint,
+                holder=None, ended=None, error=None,
+            )  # fmt: skip
+
+    def let_go(self, row: Attempt) -> None:
+        """Hold it no longer."""
+        with self.database.write() as conn:
+            conn.execute(
+                update(attempts).where(*same(attempts, names(row)), attempts.c.holder == row.holder).values(holder=None)
+            )
+
+    def orphans(self, row: Attempt) -> list[Attempt]:
+        """Calls in flight on the same account that nobody holds; an unanswered one of them becomes ambiguous."""
+        with self.database.write() as conn:
+            alive = self._alive_in(conn)
+            flying = rows.in_flight(conn, row.scope, row.fingerprint, alive)
+            return [other for other in flying if other.state == "submitted" and not alive(other.holder)]
+
+    # --- inside a transaction ---
+
+    def _alive_in(self, conn: Connection) -> rows.Alive:
+        return lambda token: self._holders is not None and self._holders.alive(conn, token)
+
+    @staticmethod
+    def _check(row: Attempt, to: State) -> None:
+        if not may(row.state, to):
+            raise IllegalMove(f"A call cannot become {to} once it is {row.state}", "This is our fault: report it")
+
+    def _move(
+        self, conn: Connection, row: Attempt, to: State, error: RunwayNodeError | None, values: dict[str, Any]
+    ) -> Attempt:
+        now_row = rows.current(conn, row)
+        another = row.state in {"claimed", "intent"} and now_row.holder != row.holder
+        if now_row.state != row.state or another:
+            raise Moved(now_row)
+        self._check(row, to)
+        told = None if error is None else json.dumps(facts(error))
+        if to == "claimed":
+            values |= {"sender": None, "sent": None, "balance": None}
+        ended = None if to in IN_FLIGHT or to == "claimed" else self.database.now(conn)
+        return rows.put(conn, now_row, state=to, error=told, ended=ended, **values)
+
+
+PAYS: frozenset[Verdict] = frozenset({"claim", "take over"})
+STUCK: frozenset[Verdict] = frozenset({"ambiguous", "expired"})
+
+
+def _verdicts(
+    found: Sequence[Attempt | None], holder: str, alive: rows.Alive, *, reorder: bool, resubmit: bool
+) -> list[Verdict]:
+    """What to do with each segment; where one is for a person to decide, the others are left as they are."""
+    words = [
+        verdict(
+            row.state if row else None,
+            alive=row is not None and alive(row.holder),
+            ours=row is not None and row.holder == holder,
+            reorder=reorder,
+            resubmit=resubmit,
+        )
+        for row in found
+    ]
+    if not STUCK & set(words):
+        return words
+    return [word if word in STUCK or word == "owned" else "wait" for word in words]

@@ -1,0 +1,182 @@
+"""Rows read and written, within a transaction that the caller began. Nothing here decides."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Update, bindparam, case, func, insert, select, update
+
+from ..errors import LedgerError
+from .records import Attempt, Call, OrderRow, Terms
+from .schema import attempts, orders
+from .states import IN_FLIGHT, PAID
+
+log = logging.getLogger("runway_node")
+
+DAY = 86400.0
+
+Alive = Callable[[str | None], bool]
+"""Whether the run with this token lives."""
+
+
+def is_(table: Any, *names: str) -> list[Any]:
+    """Conditions: each column has the value of that name, given when the statement is executed."""
+    return [table.c[name] == bindparam(f"is_{name}") for name in names]
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Values for `is_`."""
+    return {f"is_{name}": value for name, value in values.items()}
+
+
+def same(table: Any, values: dict[str, Any]) -> list[Any]:
+    """Conditions: each column has that value. For statements that are rare."""
+    return [table.c[name] == value for name, value in values.items()]
+
+
+# Statements are made once: making one takes longer than SQLite takes to answer it.
+KEY = ("scope", "segment", "attempt")
+ORDER = select(orders).where(*is_(orders, "scope", "digest"))
+ATTEMPT = select(attempts).where(*is_(attempts, *KEY))
+LAST = select(attempts).where(*is_(attempts, "scope", "segment")).order_by(attempts.c.attempt.desc()).limit(1)
+LAST_PAID = (
+    select(attempts)
+    .where(*is_(attempts, "scope", "segment"), attempts.c.state.in_(sorted(PAID)))
+    .order_by(attempts.c.attempt.desc())
+    .limit(1)
+)
+FLYING = select(attempts).where(attempts.c.state.in_(sorted(IN_FLIGHT)), *is_(attempts, "scope", "fingerprint"))
+_TODAY = *is_(attempts, "scope"), attempts.c.claimed >= bindparam("midnight")
+CLAIMS = select(attempts).where(*_TODAY, attempts.c.state == "claimed")
+SPENT = select(
+    func.sum(func.coalesce(attempts.c.cost, case((attempts.c.state == "refused", 0.0), else_=attempts.c.credits), 0.0))
+).where(*_TODAY, attempts.c.state != "claimed")
+NEW_ORDER, NEW_ATTEMPT = insert(orders), insert(attempts)
+
+
+@functools.cache
+def _change(names: tuple[str, ...]) -> Update:
+    return update(attempts).where(*is_(attempts, *KEY)).values({name: bindparam(f"to_{name}") for name in names})
+
+
+def key_of(row: Attempt) -> dict[str, Any]:
+    """Values for the columns that no other row has alike."""
+    return given(scope=row.scope, segment=row.segment, attempt=row.attempt)
+
+
+def order(conn: Connection, scope: str, digest: str) -> OrderRow | None:
+    """The order, as it was frozen."""
+    row = conn.execute(ORDER, given(scope=scope, digest=digest)).mappings().first()
+    return OrderRow(**row) if row else None
+
+
+def freeze(conn: Connection, new: OrderRow, now: float) -> None:
+    """Write the order, unless it is there: the first one holds.
+
+    Raises:
+        LedgerError: Another version of this program froze another plan since the caller looked.
+
+    """
+    known = order(conn, new.scope, new.digest)
+    if known is not None and _calls(known) != _calls(new):
+        raise LedgerError("Another run planned the same order otherwise just now", "Run it again")
+    if known is None:
+        values = {column.name: getattr(new, column.name) for column in orders.columns}
+        conn.execute(NEW_ORDER, values | {"created": now})
+
+
+def _calls(row: OrderRow) -> object:
+    """What of a plan makes the paid calls: not how the file is called, or carried, or priced."""
+    return json.loads(row.plan).get("segments")
+
+
+def find(conn: Connection, scope: str, segment: str, attempt: int) -> Attempt | None:
+    """One attempt."""
+    row = conn.execute(ATTEMPT, given(scope=scope, segment=segment, attempt=attempt)).mappings().first()
+    return Attempt(**row) if row else None
+
+
+def current(conn: Connection, row: Attempt) -> Attempt:
+    """The row as it is now."""
+    found = find(conn, *row.key)
+    if found is None:
+        raise LedgerError("A call is no longer in the ledger", "Was the ledger replaced while this ran?")
+    return found
+
+
+def last(conn: Connection, scope: str, segment: str) -> Attempt | None:
+    """The segment's newest attempt."""
+    row = conn.execute(LAST, given(scope=scope, segment=segment)).mappings().first()
+    return Attempt(**row) if row else None
+
+
+def best(conn: Connection, scope: str, segment: str) -> Attempt | None:
+    """The newest attempt; an older one that is paid, where the newest came to nothing."""
+    newest = last(conn, scope, segment)
+    if newest is None or newest.state in PAID or newest.state in {"claimed", "intent"}:
+        return newest
+    paid = conn.execute(LAST_PAID, given(scope=scope, segment=segment)).mappings().first()
+    return Attempt(**paid) if paid else newest
+
+
+def insert_claim(
+    conn: Connection, new: OrderRow, call: Call, terms: Terms, holder: str, number: int, now: float
+) -> Attempt:
+    """A new attempt, claimed."""
+    values: dict[str, Any] = frozen(terms) | {
+        "scope": new.scope, "segment": call.segment, "attempt": number, "order_digest": new.digest,
+        "position": call.position, "state": "claimed", "holder": holder, "claimed": now,
+        "seconds": call.seconds, "credits": call.credits,
+    }  # fmt: skip
+    blank: dict[str, Any] = dict.fromkeys(("sender", "cost", "balance", "sent", "ended", "task_id", "error"))
+    conn.execute(NEW_ATTEMPT, blank | values)
+    return Attempt(**blank | values)
+
+
+def frozen(terms: Terms) -> dict[str, Any]:
+    """The columns that later settings do not change."""
+    return {
+        "provider": terms.provider, "model": terms.model, "base_url": terms.base_url, "origin": terms.origin,
+        "fingerprint": terms.fingerprint, "delete_remote": int(terms.delete_remote),
+    }  # fmt: skip
+
+
+def put(conn: Connection, row: Attempt, **values: Any) -> Attempt:
+    """Set columns of the row; as it is then."""
+    if "state" in values and values["state"] != row.state:
+        ids = {"digest": row.order_digest, "segment": row.segment, "attempt": row.attempt, "task_id": row.task_id}
+        log.info("call %s: %s -> %s", row.order_digest[:12], row.state, values["state"], extra={"runway_call": ids})
+    changed = {f"to_{name}": value for name, value in values.items()}
+    conn.execute(_change(tuple(sorted(values))), key_of(row) | changed)
+    return Attempt(**{name: values.get(name, getattr(row, name)) for name in Attempt.__slots__})
+
+
+def in_flight(conn: Connection, scope: str, fingerprint: str, alive: Alive) -> list[Attempt]:
+    """The calls that hold a slot of this account; an unanswered one whose sender died becomes ambiguous."""
+    answer = conn.execute(FLYING, given(scope=scope, fingerprint=fingerprint))
+    found = [Attempt(**row) for row in answer.mappings().all()]
+    dead = [row for row in found if row.state == "intent" and not alive(row.holder)]
+    for row in dead:
+        put(conn, row, state="ambiguous")
+    return [row for row in found if row not in dead]
+
+
+def today(conn: Connection, scope: str, now: float, holder: str, alive: Alive) -> float:
+    """Credits reserved and spent since midnight UTC, but for what *holder* has claimed and asks for again.
+
+    Claims that nobody holds any more count nothing.
+    """
+    where = given(scope=scope) | {"midnight": now - now % DAY}
+    claims = [Attempt(**row) for row in conn.execute(CLAIMS, where).mappings()]
+    held = sum(row.credits or 0.0 for row in claims if row.holder != holder and alive(row.holder))
+    return held + float(conn.scalar(SPENT, where) or 0.0)
+
+
+def sums(calls: Sequence[Call]) -> tuple[float, float | None]:
+    """Seconds and credits that the calls reserve; credits None where a price is unknown."""
+    known = [call.credits for call in calls if call.credits is not None]
+    return sum(call.seconds for call in calls), sum(known) if len(known) == len(calls) else None
