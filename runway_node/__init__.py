@@ -23,9 +23,17 @@ _ROOMS = {
     "Step": "models",
     "Stop": "engine",
     "Take": "models",
+    "attach": "engine",
+    "cancel": "engine",
+    "export": "engine",
+    "gc": "engine",
+    "orders": "engine",
     "plan": "engine",
     "run": "engine",
     "run_async": "engine",
+    "takes": "engine",
+    "spend": "engine",
+    "resume": "engine",
 }
 
 __all__ = sorted([*_ROOMS, "__version__"])  # noqa: PLE0605 - the table is the one list of names

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import ceil, isfinite
+from typing import Literal
 
-from .errors import OverLimit, SourceError
+from .errors import SourceError
 from .media.shapes import Cut, Fit, Probe
-from .models import DOLLARS_PER_CREDIT, Frozen, Model, Policy, Rational, Step
+from .models import Frozen, Model, Policy, Rational, Step, dollars_of
 from .settings import Provider
 
 MAX_SECONDS = 60.0
 """Paid seconds one run may order unless told otherwise, on a server that is not this machine."""
+
+
+Standing = Literal["owned", "under way", "to pay", "unknown"]
 
 
 class Segment(Frozen):
@@ -51,6 +55,12 @@ class Plan(Frozen):
         billed_seconds: Seconds that are paid, minimums included.
         credits, dollars: Their price, None where the provider publishes none.
         warnings: What is lost or changed on the way, a line each.
+        digest: The order's identity; None where it is known only once the clip is rendered.
+        standing: For each segment "owned" (a take is there), "under way" (it is paid, or a live run pays it), "to pay",
+            or "unknown" (it may have been paid: see `runway-node tasks`; or the clip is not rendered yet).
+        to_pay, to_pay_credits: Seconds and credits that a run would order; None where the price is unknown.
+
+    The last four are the ledger's word of the moment, and no part of the plan that an order freezes.
 
     """
 
@@ -72,6 +82,14 @@ class Plan(Frozen):
     credits: float | None
     dollars: float | None
     warnings: tuple[str, ...] = ()
+    digest: str | None = None
+    standing: tuple[Standing, ...] = ()
+    to_pay: Rational = Fraction(0)
+    to_pay_credits: float | None = None
+
+    def frozen(self) -> str:
+        """What an order keeps of it, as JSON."""
+        return self.model_dump_json(exclude={"digest", "standing", "to_pay", "to_pay_credits"})
 
 
 def frame_range(probe: Probe, start: float | Fraction | None, end: float | Fraction | None) -> tuple[int, int]:
@@ -140,7 +158,7 @@ def make_plan(
         delivery="upload" if uploads else "inline",
         billed_seconds=segment.seconds,
         credits=price,
-        dollars=None if price is None else round(price * DOLLARS_PER_CREDIT, 2),
+        dollars=dollars_of(price, model.provider),
         warnings=(*probe.warnings, *_losses(probe, divide, (sent_width, sent_height), (width, height))),
     )
 
@@ -221,39 +239,6 @@ def _losses(probe: Probe, divide: int, sent: tuple[int, int], target: tuple[int,
     if target[0] % 2 or target[1] % 2:
         said.append("an odd size is kept as 4:4:4, which some players do not show")
     return tuple(said)
-
-
-def check_limits(plan: Plan, max_seconds: float | None, max_credits: float | None) -> None:
-    """Refuse a plan that costs more than allowed; None is no limit.
-
-    Raises:
-        OverLimit: By how much, and what raises the limit.
-
-    """
-    billed = float(plan.billed_seconds)
-    price = "price unknown" if plan.credits is None else f"{plan.credits:g} credits, ${plan.dollars:.2f}"
-    if max_seconds is not None and billed > max_seconds:
-        raise OverLimit(
-            f"It would order {billed:g} paid seconds ({price}), {max_seconds:g} are allowed",
-            f"Raise max_seconds (--max-seconds {ceil(billed)}) or shorten the range",
-            seconds=billed,
-            credits=plan.credits,
-        )
-    if max_credits is None:
-        return
-    if plan.credits is None:
-        raise OverLimit(
-            f"max_credits is {max_credits:g} but the price of {plan.model} on {plan.provider} is unknown",
-            "Leave max_credits out, or give the model a credits_per_second in the settings file",
-            seconds=billed,
-        )
-    if plan.credits > max_credits:
-        raise OverLimit(
-            f"It would cost {plan.credits:g} credits (${plan.dollars:.2f}), {max_credits:g} are allowed",
-            f"Raise max_credits (--max-credits {ceil(plan.credits)}) or shorten the range",
-            seconds=billed,
-            credits=plan.credits,
-        )
 
 
 def cut_of(plan: Plan, segment: Segment, probe: Probe, budget: int) -> Cut:

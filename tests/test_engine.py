@@ -239,6 +239,7 @@ def test_an_unclear_answer_is_never_sent_again(order, provider, wrong):
     assert (error.exit_code, order.counted.creates) == (4, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -293,6 +294,7 @@ def test_an_empty_account_is_said_so(order):
     order.fails(errors.OutOfCredits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -326,6 +328,7 @@ LOOKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", LOOKS)
 def test_a_failed_look_never_fails_a_paid_task(order, wrong):
     """Whatever one look at the task answers, the result comes and was ordered once."""
@@ -333,6 +336,7 @@ def test_a_failed_look_never_fails_a_paid_task(order, wrong):
     assert (order.counted.accepted, order.out.exists()) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lower_case", "vocabulary", "shape", "url_in_fail_reason", "output_objects"])
 def test_a_task_is_read_in_any_dialect(order, kind):
     """A task always told in the other dialect is followed to its end."""
@@ -340,6 +344,7 @@ def test_a_task_is_read_in_any_dialect(order, kind):
     assert order.out.exists()
 
 
+@pytest.mark.slow
 def test_twenty_failed_looks_are_no_more_than_one(order):
     """A long row of errors does not end the wait."""
     order(Fault(where="poll", kind="status", status=502, html=True, times=20))
@@ -360,6 +365,7 @@ def test_a_task_that_stays_unknown_is_gone(order):
     assert (bool(error.task_id), order.counted.creates) == (True, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("status", [429, 500])
 def test_errors_longer_than_the_grace_are_not_an_absence(order, status):
@@ -368,6 +374,7 @@ def test_errors_longer_than_the_grace_are_not_an_absence(order, status):
     assert order.out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "kind", "credits", "retry"),
     [
@@ -413,6 +420,7 @@ def test_a_deadline_cancels_where_the_policy_says(order):
     assert order.counted.deletes == 1
 
 
+@pytest.mark.slow
 def test_the_queue_has_a_deadline_of_its_own(order):
     """Time in the provider's queue does not count as running."""
     order.set(queue_seconds=0.6)
@@ -451,6 +459,7 @@ DOWNLOADS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", DOWNLOADS)
 def test_the_take_is_the_provider_s_file_byte_for_byte(order, clip, wrong):
     """Whatever one download does, what is kept is whole, and was ordered once."""
@@ -459,6 +468,7 @@ def test_the_take_is_the_provider_s_file_byte_for_byte(order, clip, wrong):
     assert order.counted.accepted == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["etag_changes", "ignores_range", "range_lies"])
 def test_a_resumed_download_mixes_no_two_files(order, clip, kind):
     """After a cut, an answer that is not the rest of the same file is not glued to it."""
@@ -467,6 +477,7 @@ def test_a_resumed_download_mixes_no_two_files(order, clip, kind):
     assert take.path.read_bytes().startswith(clip.read_bytes())
 
 
+@pytest.mark.slow
 def test_a_cut_download_goes_on_where_it_stopped(order, clip):
     """Twenty cuts of a thousand bytes are no failure: each attempt brings something."""
     (take,) = order(Fault(where="download", kind="truncated", after_bytes=1000, times=20)).takes
@@ -492,6 +503,7 @@ def test_a_result_that_is_never_a_video_stays_with_the_provider(order):
     assert (order.leftovers(), order.out.exists()) == ([], False)
 
 
+@pytest.mark.slow
 def test_a_lasting_download_error_ends_as_not_fetched(order):
     """A link that never answers ends the run, not the task."""
     error = order.fails(errors.NotFetched, Fault(where="download", kind="reset", times=None))
@@ -629,6 +641,7 @@ def test_ctrl_c_cancels_and_leaves_as_keyboard_interrupt(order):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX's")
 def test_ctrl_c_at_a_terminal_while_ffmpeg_works_is_no_ffmpeg_failure(order, clips, tmp_path):
     """A terminal's Ctrl-C reaches ffmpeg too: the run is interrupted all the same, not failed."""
@@ -709,7 +722,7 @@ def test_an_output_that_appeared_meanwhile_is_left_alone(order):
 
 def test_a_failing_disk_leaves_no_empty_output(order, monkeypatch):
     """Where the last rename fails nothing stands at the output's name."""
-    from runway_node.engine import order as room
+    from runway_node.engine import finishing as room
 
     honest = room.settle
 
@@ -889,6 +902,7 @@ def told(record):
     return f"{record.getMessage()} {record.exc_text or ''} {vars(record)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", ENDINGS)
 def test_the_key_is_in_no_log_error_or_event(order, caplog, faults):
     """Whatever happens, the key is said nowhere, not even by the libraries at DEBUG."""
@@ -896,6 +910,7 @@ def test_the_key_is_in_no_log_error_or_event(order, caplog, faults):
     assert CANARY not in ours + theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", ENDINGS)
 def test_a_signed_query_is_in_no_log_error_or_event_of_ours(order, caplog, faults):
     """Links to results are as good as keys: we never say their query."""

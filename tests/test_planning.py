@@ -9,7 +9,7 @@ import pytest
 from runway_node import errors
 from runway_node.media.shapes import Color, Probe
 from runway_node.models import MODELS, Policy, Step
-from runway_node.planning import check_limits, cut_of, fit_of, frame_range, make_plan
+from runway_node.planning import cut_of, fit_of, frame_range, make_plan
 
 ALEPH2 = next(row for row in MODELS if (row.provider, row.name) == ("runway", "aleph2"))
 COMET = next(row for row in MODELS if (row.provider, row.name) == ("cometapi", "gen4_aleph"))
@@ -221,26 +221,6 @@ def test_comet_s_price_is_unknown():
     """No number is made up."""
     made = planned(shot(), model=COMET)
     assert (made.credits, made.dollars, made.delivery) == (None, None, "inline")
-
-
-@pytest.mark.parametrize(("seconds", "credits"), [(None, None), (4, None), (None, 112), (4, 112)])
-def test_at_the_limit_is_within_it(seconds, credits):
-    """Four seconds and 112 credits fit limits of just that."""
-    check_limits(planned(shot()), seconds, credits)
-
-
-@pytest.mark.parametrize(("seconds", "credits"), [(3.99, None), (None, 111.9), (3, 1000)])
-def test_over_either_limit_is_refused(seconds, credits):
-    """OverLimit names the numbers and exits with 3."""
-    with pytest.raises(errors.OverLimit) as caught:
-        check_limits(planned(shot()), seconds, credits)
-    assert (caught.value.exit_code, caught.value.seconds, caught.value.credits) == (3, 4, 112)
-
-
-def test_a_credit_limit_with_an_unknown_price_is_refused():
-    """An unknown price is never let through."""
-    with pytest.raises(errors.OverLimit):
-        check_limits(planned(shot(), model=COMET), None, 1e9)
 
 
 def test_the_colour_of_the_source_is_the_result_s():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from ..errors import NotFetched, RunwayNodeError
+from ..errors import RunwayNodeError, Unusable
 from .guard import ForbiddenAddress, Outside, not_ours
 
 MEGABYTE = 1 << 20
@@ -111,7 +111,7 @@ def _receive(response: httpx.Response, part: Path, start: int, most: int, task_i
         for piece in response.iter_raw():
             size += len(piece)
             if size > most or (total or 0) > most:
-                raise NotFetched(
+                raise Unusable(
                     f"The result of task {task_id} is larger than {most // MEGABYTE} MiB", "Report it", task_id=task_id
                 )
             file.write(piece)

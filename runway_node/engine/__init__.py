@@ -1,6 +1,6 @@
-"""The engine's faces: `run` blocks, `run_async` hops to a thread of its own, `plan` sends nothing.
+"""The engine's faces: `run` blocks, `run_async` hops to a thread of its own, `plan` sends nothing; the ledger's verbs.
 
-One implementation behind all three; nothing here decides.
+One implementation behind all of them; nothing here decides.
 """
 
 from __future__ import annotations
@@ -18,11 +18,29 @@ from ..media.shapes import Frames
 from ..models import Event, OnProgress, Policy, Result, Step, build
 from ..planning import Plan
 from ..settings import KEY_VARIABLES, Settings, load_settings
-from .order import Seconds, carry_out, check_output, decide, within_limits
+from .books import export, gc, orders, spend, takes
+from .order import Seconds, decide
 from .report import Report, hand_over
+from .resuming import attach, cancel, resume
+from .running import carry_out
+from .standing import with_standing
 from .stop import Stop, hear_ctrl_c
 
-__all__ = ["Plan", "Stop", "plan", "run", "run_async"]
+__all__ = [
+    "Plan",
+    "Stop",
+    "attach",
+    "cancel",
+    "export",
+    "gc",
+    "orders",
+    "plan",
+    "resume",
+    "run",
+    "run_async",
+    "spend",
+    "takes",
+]
 
 Source = str | os.PathLike[str] | Frames
 
@@ -65,12 +83,7 @@ def run(
     stop = stop if isinstance(stop, Stop) else Stop(also=stop)
     report = Report(on_progress)
     provider = settings.choose_provider(step.provider)
-    settings.key(provider)
-    check_output(target, where, force=force)
     order = decide(where, step, start, end, policy, settings, provider)
-    within_limits(order)
-    price = "price unknown" if order.plan.credits is None else f"{order.plan.credits:g} credits"
-    report("planned", f"{float(order.plan.billed_seconds):g} s on {order.model.name}: {price}")
     with hear_ctrl_c(stop):
         return carry_out(order, target, stop, report, force=force)
 
@@ -98,7 +111,7 @@ def plan(
         if any(settings.has_key(p) for p in KEY_VARIABLES):
             raise
         provider = "runway"
-    return decide(_source(source), step, start, end, policy or Policy(), settings, provider).plan
+    return with_standing(decide(_source(source), step, start, end, policy or Policy(), settings, provider))
 
 
 async def run_async(

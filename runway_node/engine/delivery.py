@@ -1,4 +1,4 @@
-"""The clip and the pictures brought to the provider, the order placed: only what costs nothing is repeated."""
+"""The clip and the pictures brought to the provider: only what costs nothing is repeated."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 from tenacity.nap import sleep_using_event
 
-from ..client import Client, Later, order_body
-from ..errors import Interrupted, RunwayNodeError, Unreachable
+from ..client import Client, Later
+from ..errors import Interrupted, Unreachable
 from ..media.pictures import data_uri_bytes, picture_bytes
 from ..models import Model, Picture, Step
-from ..planning import Plan
-from ..wire import Clock, Created, create_body
+from ..planning import Plan, Segment
+from ..wire import Clock, create_body
 from .report import Report
 
 T = TypeVar("T")
@@ -107,40 +107,18 @@ def deliver_pictures(
     return [uri(picture) for picture in step.references], [uri(frame.picture) for frame in step.keyframes]
 
 
-def place(
-    client: Client,
-    step: Step,
-    model: Model,
-    plan: Plan,
-    clip: str | Path,
-    pictures: tuple[list[str], list[str]],
-    stop: threading.Event,
-    report: Report,
-) -> Created:
-    """Place the order, once.
-
-    Raises:
-        Refused, Unreachable: It was surely not placed.
-        Ambiguous: It may have been.
-
-    """
-    segment = plan.segments[0]
+def order_fields(
+    step: Step, model: Model, plan: Plan, segment: Segment, seed: int, pictures: tuple[list[str], list[str]]
+) -> dict[str, Any]:
+    """The create request's fields, all but the clip's own."""
     lead = (segment.first - segment.sent_first) / plan.fps
-    fields = create_body(
+    return create_body(
         step,
         model,
         width=plan.sent_width,
         height=plan.sent_height,
+        seed=seed,
         references=pictures[0],
         keyframes=pictures[1],
         clock=Clock(lead=lead, span=plan.seconds, sent=segment.seconds),
     )
-    report("submitting", f"{plan.model} on {plan.provider}")
-    try:
-        created = again(lambda: client.submit(order_body(fields, model.clip_field, clip), model.name), stop, report)
-    except RunwayNodeError as error:
-        report("failed", error.what)
-        raise
-    report.task_id = created.task_id
-    report("submitted", f"task {created.task_id}", credits=created.estimated)
-    return created

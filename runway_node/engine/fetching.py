@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import random
 import re
 import threading
@@ -12,41 +11,42 @@ from pathlib import Path
 
 from ..client import Broken, Client, Later, LinkDead, most_bytes
 from ..errors import MediaError, NotFetched
+from ..ledger import Attempt
 from ..media.conform import verify
+from ..media.content import file_hash
 from ..media.opener import settle
 from ..media.shapes import Probe
 from ..models import Take
 from ..settings import Settings
 from ..wire import Task
+from . import waiting
 from .report import Report
-from .waiting import Stopped, pause
+from .waiting import Stopped, pause, task_gone
 
 PATIENCE = 900.0
 """Seconds without a new byte after which the result is left with the provider."""
 
+MOST_FAILURES = 12
+"""In a row, without a new byte."""
 
-def take_path(settings: Settings, task_id: str) -> Path:
-    """Where the task's result is kept."""
-    return settings.data_dir / "takes" / f"{re.sub(r'[^A-Za-z0-9_-]', '_', task_id)[:80]}.mp4"
+
+def take_path(settings: Settings, row: Attempt, task_id: str) -> Path:
+    """Where the call's result is kept: under the order's name too, for an id is only as unique as its provider."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", task_id)[:80]
+    return settings.home / "takes" / f"{row.segment[:12]}-{row.attempt}-{safe}.mp4"
 
 
 def fetch(
-    client: Client,
-    task: Task,
-    seconds: float,
-    settings: Settings,
-    interval: float,
-    stop: threading.Event,
-    report: Report,
+    client: Client, task: Task, path: Path, seconds: float, interval: float, stop: threading.Event, report: Report
 ) -> tuple[Take, Probe]:
-    """The task's result, in the data folder, and what it is.
+    """The task's result at *path*, and what it is.
 
     Raises:
         NotFetched: It could not be had, or is no usable video; the task's id says where it is.
+        TaskGone: The provider has neither the task nor its result any more.
         Stopped: `stop` was set and the download fails: a paid result that comes is taken home first.
 
     """
-    path = take_path(settings, task.id)
     part = path.with_suffix(".part")
     report("fetching", "downloading the result")
     try:
@@ -62,7 +62,7 @@ def fetch(
                 report("retrying", "what came is not a whole video; fetching it again")
             else:
                 break
-        digest = _sha256(part)
+        digest = file_hash(part)
         settle(part, path)
     except OSError as error:
         raise MediaError(
@@ -81,6 +81,10 @@ def _download(
     client: Client, task: Task, part: Path, most: int, interval: float, stop: threading.Event, report: Report
 ) -> None:
     links, failures, held, moved = task.outputs, 0, 0, time.monotonic()
+    denied: float | None = None
+    if not links:
+        links, gone = _fresh(client, task, links)
+        denied = time.monotonic() if gone else None
     while True:
         try:
             if not links:
@@ -90,7 +94,9 @@ def _download(
             size = part.stat().st_size if part.exists() else 0
             if size > held:
                 held, moved, failures = size, time.monotonic(), 0
-            if time.monotonic() - moved > PATIENCE or failures >= 12:
+            if denied is not None and (failures >= MOST_FAILURES or time.monotonic() - denied >= waiting.GRACE):
+                raise task_gone(task.id) from error
+            if time.monotonic() - moved > PATIENCE or failures >= MOST_FAILURES:
                 raise NotFetched(
                     f"The result of task {task.id} could not be fetched ({error.what})",
                     "It is paid for and stays with the provider for at least 24 hours",
@@ -100,20 +106,16 @@ def _download(
             report("retrying", error.what)
             if stop.wait(pause(min(interval, 1.0), failures - 1, None, random.random())):  # noqa: S311 - spreads
                 raise Stopped("Stopped", task_id=task.id) from None
-            links = _fresh(client, task, links)
+            links, gone = _fresh(client, task, links)
+            denied = (denied or time.monotonic()) if gone else None
         else:
             return
 
 
-def _fresh(client: Client, task: Task, links: tuple[str, ...]) -> tuple[str, ...]:
-    """The links as the provider has them now: each look at a finished task may sign new ones."""
+def _fresh(client: Client, task: Task, links: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """The links as the provider has them now (each look may sign new ones), and whether the task is gone."""
     try:
         again = client.task(task.id)
     except Later:
-        return links
-    return again.outputs if again is not None and again.outputs else links
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return links, False
+    return again.outputs if again is not None and again.outputs else links, again is None

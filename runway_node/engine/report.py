@@ -16,14 +16,18 @@ log = logging.getLogger("runway_node")
 SHARES: dict[Phase, tuple[float, float]] = {
     # How far the whole order is when a phase begins and ends; the remote work is most of any order.
     "planned": (0.0, 0.01),
+    "claimed": (0.01, 0.01),
     "preparing": (0.01, 0.10),
     "delivering": (0.10, 0.15),
+    "intent": (0.15, 0.15),
     "submitting": (0.15, 0.16),
     "submitted": (0.16, 0.16),
     "queued": (0.16, 0.16),
     "running": (0.16, 0.85),
     "succeeded": (0.85, 0.85),
     "fetching": (0.85, 0.92),
+    "stored": (0.92, 0.92),
+    "owned": (0.92, 0.92),
     "conforming": (0.92, 0.99),
     "done": (1.0, 1.0),
 }
@@ -41,6 +45,8 @@ class Report:
         self._listener = listener
         self._overall = 0.0
         self.task_id: str | None = None
+        self.digest: str | None = None
+        self.attempt: int | None = None
         self.warnings: list[str] = []
 
     def __call__(self, phase: Phase, message: str = "", *, fraction: float | None = None, **facts: Any) -> None:
@@ -48,8 +54,9 @@ class Report:
         begin, end = SHARES.get(phase, (self._overall, self._overall))
         self._overall = max(self._overall, begin + (end - begin) * (fraction or 0.0))
         event = Event(
-            phase=phase, message=message, fraction=fraction, overall=self._overall, task_id=self.task_id, **facts
-        )
+            phase=phase, message=message, fraction=fraction, overall=self._overall,
+            task_id=self.task_id, digest=self.digest, attempt=self.attempt, **facts,
+        )  # fmt: skip
         log.info("%s %s", phase, message, extra={"runway_event": event.model_dump()})
         if self._listener is None:
             return

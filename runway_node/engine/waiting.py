@@ -8,10 +8,11 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..client import Client, Later
-from ..errors import RunwayNodeError, StillRunning, TaskGone
+from ..errors import RunwayNodeError, StillRunning, TaskGone, Unreachable
 from ..wire import Task, task_error
 from .report import Report
 
@@ -19,10 +20,12 @@ GRACE = 60.0
 """Seconds for which "no such task" is waited out: CometAPI says it of fresh tasks, a proxy may of any."""
 
 LONGEST_PAUSE = 60.0
+GONE_AFTER = 3
+"""Looks in a row that nobody answered, after which a sandbox of an earlier day is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Deadlines:
     """Seconds: between two looks, in the provider's queue, and running."""
 
     interval: float
@@ -65,17 +68,30 @@ class Watch:
         """Whether the provider has denied the task for longer than the grace."""
         return self.missing_since is not None and now - self.missing_since >= GRACE
 
-    def overdue(self, limits: Limits, now: float) -> bool:
+    def overdue(self, deadlines: Deadlines, now: float) -> bool:
         """Whether it has been in its state for longer than allowed."""
-        return now - self.since > (limits.queue if self.status == "queued" else limits.running)
+        return now - self.since > (deadlines.queue if self.status == "queued" else deadlines.running)
 
 
 class Stopped(RunwayNodeError):
     """The wait was stopped from outside; what becomes of the task is the caller's to decide."""
 
 
-def wait(client: Client, task_id: str, limits: Limits, stop: threading.Event, report: Report) -> Task:
+def wait(
+    client: Client,
+    task_id: str,
+    deadlines: Deadlines,
+    stop: threading.Event,
+    report: Report,
+    *,
+    missed: Callable[[], None] = lambda: None,
+    gone_at_once: bool = False,
+) -> Task:
     """Look at the task until it succeeded.
+
+    Args:
+        missed: Called where the provider does not list the task; what it raises ends the wait.
+        gone_at_once: Whoever has it is a server of ours that may be gone: not reached a few times, the task is too.
 
     Raises:
         TaskFailed, TaskCancelled: It ended otherwise.
@@ -87,7 +103,7 @@ def wait(client: Client, task_id: str, limits: Limits, stop: threading.Event, re
     watch = Watch(time.monotonic())
     retry_after: float | None = None
     while True:
-        delay = pause(limits.interval, watch.failures, retry_after, random.random())  # noqa: S311 - spreads looks
+        delay = pause(deadlines.interval, watch.failures, retry_after, random.random())  # noqa: S311 - spreads looks
         if stop.wait(delay):
             raise Stopped("Stopped", task_id=task_id)
         retry_after = None
@@ -96,20 +112,20 @@ def wait(client: Client, task_id: str, limits: Limits, stop: threading.Event, re
         except Later as error:
             watch.failures += 1
             retry_after = error.retry_after
+            if gone_at_once and watch.failures > GONE_AFTER and isinstance(error.cause, Unreachable):
+                raise task_gone(task_id) from error
             report("retrying", f"{error.what}; the task is not affected")
         else:
             watch.see(task, time.monotonic())
+            if task is None:
+                missed()
+                if watch.gone(time.monotonic()):
+                    raise task_gone(task_id)
             if task is not None and task.ended:
-                return _result(task, report)
+                return _result(task)
             _tell(task, watch, report)
         now = time.monotonic()
-        if watch.gone(now):
-            raise TaskGone(
-                f"The provider no longer knows task {task_id}",
-                "Look at the account's usage: it may have been billed",
-                task_id=task_id,
-            )
-        if watch.overdue(limits, now):
+        if watch.overdue(deadlines, now):
             raise StillRunning(
                 f"Task {task_id} is still {watch.status} after {now - watch.since:.0f} s and was left running",
                 "Its result stays with the provider for at least 24 hours; raise timeout to wait longer",
@@ -117,10 +133,18 @@ def wait(client: Client, task_id: str, limits: Limits, stop: threading.Event, re
             )
 
 
-def _result(task: Task, report: Report) -> Task:
+def task_gone(task_id: str) -> TaskGone:
+    """The error for a task that is denied for good."""
+    return TaskGone(
+        f"The provider no longer knows task {task_id}",
+        "Look at the account's usage: it may have been billed; reorder (--reorder) orders, and pays, it again",
+        task_id=task_id,
+    )
+
+
+def _result(task: Task) -> Task:
     if task.status != "succeeded":
         raise task_error(task)
-    report("succeeded", "the model is done", credits=task.credits)
     return task
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -18,22 +17,19 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
-import proglog
 from moviepy import Effect, VideoClip, VideoFileClip
 from moviepy.tools import convert_to_seconds
 
 from .. import engine
-from ..errors import MediaError, RunwayNodeError, SourceError
+from ..errors import MediaError, RunwayNodeError, SourceError, StepError
 from ..media.probe import snapped
 from ..media.shapes import Buffer, Frames
-from ..models import Event, Keyframe, Policy, Result, Step, build
+from ..models import Keyframe, Policy, Result, Step, build
 from ..settings import Settings, load_settings
+from .bar import Bar
 from .provenance import file_probe, origin, played_from
 
 Words = TypeVar("Words", Step, Policy)
-
-BAR, STEPS = "runway", 100
-"""The progress bar's name and total."""
 
 KEPT = (
     "start", "end", "duration", "fps", "pos", "relative_pos", "layer_index", "mask", "audio", "memoize",
@@ -91,6 +87,8 @@ class RunwayVideoToVideo(Effect):  # type: ignore[misc]  # moviepy ships no type
 
     `clip.with_effects([RunwayVideoToVideo("the same street at dusk")])` blocks until it is there. The result has the
     clip's duration, rate, size, place, mask and sound; `runway_result` says what it cost and where the file is.
+    The same effect on the same frames again, in this script or the next run of it, costs nothing. A clip that renders
+    differently each time (noise, a clock) is the same only under a `key` of its own.
 
     Args:
         settings: Keys, folders and limits; unset: the environment and the settings file.
@@ -115,8 +113,10 @@ class RunwayVideoToVideo(Effect):  # type: ignore[misc]  # moviepy ships no type
     aspect: str | None = None
     moderation: str | None = None
     output_format: str = "mp4"
+    key: str | None = None
     max_seconds: float | None = None
     max_credits: float | None = None
+    max_credits_per_day: float | None = None
     timeout: float | None = None
     queue_timeout: float = 24 * 3600.0
     on_timeout: str = "detach"
@@ -124,6 +124,9 @@ class RunwayVideoToVideo(Effect):  # type: ignore[misc]  # moviepy ships no type
     delivery: str = "auto"
     conform: str = "trim"
     allow_sdr: bool = False
+    reorder: bool = False
+    resubmit_ambiguous: bool = False
+    delete_remote: str | None = None
     settings: Settings | None = None
     logger: Any = "bar"
 
@@ -140,7 +143,7 @@ class RunwayVideoToVideo(Effect):  # type: ignore[misc]  # moviepy ships no type
 
         """
         place = _locate(clip)
-        bar = _Bar(self.logger, 1)
+        bar = Bar(self.logger, 1)
         result = self._run(place, on_progress=lambda event: bar.show(0, event))
         bar.drain()
         return _stand_in(clip, place, result, reshaped=self.aspect is not None)
@@ -157,13 +160,16 @@ class RunwayVideoToVideo(Effect):  # type: ignore[misc]  # moviepy ships no type
         After a failure nothing new is started and what is under way is finished. Ctrl-C stops all, as for one.
 
         Raises:
+            StepError: There is a key and more than one clip: a key names one.
             SomeFailed: One or more failed; `.results` holds the others.
 
         """
+        if self.key is not None and len(clips) > 1:
+            raise StepError(f"key {self.key!r} names one clip, not {len(clips)}", "Give each clip an effect of its own")
         places = _locate_all(clips)
         at_once = (self.settings or load_settings()).max_concurrency
         stop, halt = engine.Stop(), threading.Event()
-        bar = _Bar(self.logger, len(clips))
+        bar = Bar(self.logger, len(clips))
 
         def one(index: int) -> Any:
             if halt.is_set():
@@ -284,49 +290,7 @@ def _stand_in(clip: Any, place: _Place, result: Result, *, reshaped: bool) -> An
     return made
 
 
-class _Bar:
-    """Progress as proglog shows it. Events may come from any thread; the logger is called by the one that made this."""
-
-    def __init__(self, logger: Any, clips: int) -> None:
-        self._logger = proglog.default_bar_logger(logger)
-        self._events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-        self._thread = threading.get_ident()
-        self._overall = [0.0] * clips
-        self._said: dict[int, str] = {}
-        self._at = -1
-
-    def show(self, index: int, event: Event) -> None:
-        """Take what happened to clip *index*."""
-        self._events.put((index, event))
-        if threading.get_ident() == self._thread:
-            self.drain()
-
-    def drain(self) -> None:
-        """Show what came since; for the thread that made this."""
-        while not self._events.empty():
-            index, event = self._events.get()
-            self._say(index, event)
-            self._overall[index] = max(self._overall[index], event.overall)
-            self._move(int(STEPS * sum(self._overall) / len(self._overall) + 1e-9))
-
-    def _say(self, index: int, event: Event) -> None:
-        text = f"{event.phase}: {event.message}" if event.message else event.phase
-        told = text if event.phase in {"warning", "retrying"} else event.phase
-        if self._said.get(index) == told:
-            return
-        self._said[index] = told
-        who = f"Runway (clip {index})" if len(self._overall) > 1 else "Runway"
-        self._logger(message=f"{who} - {text}")
-
-    def _move(self, at: int) -> None:
-        if self._at < 0:
-            self._logger(**{f"{BAR}__total": STEPS})
-        if at > self._at:
-            self._at = at
-            self._logger(**{f"{BAR}__index": at})
-
-
-def _await(futures: list[Future[Any]], bar: _Bar, stop: threading.Event, halt: threading.Event) -> bool:
+def _await(futures: list[Future[Any]], bar: Bar, stop: threading.Event, halt: threading.Event) -> bool:
     """Show progress until all have ended; whether Ctrl-C was pressed meanwhile, which stops them."""
     pressed = False
     pending = set(futures)

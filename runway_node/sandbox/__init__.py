@@ -19,13 +19,13 @@ from ..errors import SettingsError
 if TYPE_CHECKING:
     from .faults import FAILURES, KINDS, Fault, Faults
     from .sandbox import Options, Sandbox
-    from .server import Served, main_serve, serve
+    from .server import Served, serve
 
-__all__ = ["FAILURES", "KINDS", "Fault", "Faults", "Options", "Sandbox", "Served", "main_serve", "serve"]
+__all__ = ["FAILURES", "KINDS", "Fault", "Faults", "Options", "Sandbox", "Served", "serve"]
 
 _ROOMS = {
     "FAILURES": "faults", "KINDS": "faults", "Fault": "faults", "Faults": "faults", "Options": "sandbox",
-    "Sandbox": "sandbox", "Served": "server", "main_serve": "server", "serve": "server",
+    "Sandbox": "sandbox", "Served": "server", "serve": "server",
 }  # fmt: skip
 _EXTRA = {"starlette", "uvicorn", "multipart", "python_multipart"}
 

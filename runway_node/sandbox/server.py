@@ -99,14 +99,3 @@ def serve(sandbox: Sandbox | None = None, port: int = 0, **options: Any) -> Iter
         listener.close()
         if sandbox is None:
             mine.close()
-
-
-def main_serve(port: int = 0, **options: Any) -> None:
-    """Serve until Ctrl-C, telling on stdout where, and what to export."""
-    with serve(port=port, **options) as served:
-        print(f"A local Runway on {served.url} (CometAPI's protocol and Runway's own); Ctrl-C ends it")  # noqa: T201
-        for provider in _VARIABLES:
-            lines = [f"export {name}={value}" for name, value in served.env(provider).items()]
-            print(f"\n# as {provider}", *lines, sep="\n", flush=True)  # noqa: T201
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()

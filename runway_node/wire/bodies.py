@@ -54,6 +54,7 @@ def create_body(
     *,
     width: int,
     height: int,
+    seed: int,
     references: Sequence[str] = (),
     keyframes: Sequence[str] = (),
     clock: Clock | None = None,
@@ -64,6 +65,7 @@ def create_body(
         step: What is ordered; already checked against the model.
         model: Whose body it is.
         width, height: The sent clip's size, pixels, for models that want a `ratio`.
+        seed: Sent where the model takes one.
         references: A URI for each of the step's references.
         keyframes: A URI for each of the step's keyframes.
         clock: Where the range lies in what is sent; unset: it is all of it.
@@ -73,7 +75,7 @@ def create_body(
     if step.prompt.strip():
         body["promptText"] = step.prompt
     if "seed" in model.takes:
-        body["seed"] = step.effective_seed()
+        body["seed"] = seed
     if references:
         body["references"] = [{"type": "image", "uri": uri} for uri in references]
     if keyframes:

@@ -101,6 +101,12 @@ def root(opened):
     return opened()
 
 
+def outcome(path, frames) -> Result:
+    """A result as the engine gives it."""
+    told = {"takes": (), "cost": 56.0, "spent": 56.0, "owned": 0, "digest": "d" * 64, "seed": 1}
+    return Result(path=path, frames=frames, provider="runway", model="aleph2", **told)
+
+
 class Engine:
     """Stands in for `engine.run`: copies the range without loss, and remembers what it was given."""
 
@@ -120,7 +126,7 @@ class Engine:
         if listener := more.get("on_progress"):
             listener(Event(phase="running", message="task t", overall=0.5))
             listener(Event(phase="done", overall=1.0))
-        return Result(path=path, frames=frames, takes=(), cost=56.0, seed=1, provider="runway", model="aleph2")
+        return outcome(path, frames)
 
 
 def _copy(source, start, end, path) -> int:
@@ -454,7 +460,7 @@ def test_unreadable_result_names_the_file(root, monkeypatch, tmp_path):
     """A result that moviepy cannot open is kept, and its path told."""
     path = tmp_path / "made.mp4"
     path.write_bytes(b"no video")
-    result = Result(path=path, frames=25, takes=(), cost=1.0, seed=1, provider="runway", model="aleph2")
+    result = outcome(path, 25)
     monkeypatch.setattr(engine, "run", lambda *_, **__: result)
     with pytest.raises(host.MediaError, match=r"made\.mp4"):
         applied(root.subclipped(1, 2))
@@ -636,6 +642,13 @@ def test_map_keeps_the_order(root, made):
     assert [shown(clip) for clip in out] == [shown(part) for part in parts]
     for clip in out:
         clip.close()
+
+
+def test_map_with_a_key_is_refused(root, made):
+    """A key names one clip: several under one key would all get the first one's result."""
+    with pytest.raises(StepError, match="names one clip"):
+        effect(settings=settings(), key="shot-12").map([root.subclipped(0, 1), root.subclipped(1, 2)])
+    assert made.calls == []
 
 
 def test_map_of_nothing(made):

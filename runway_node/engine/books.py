@@ -1,0 +1,339 @@
+"""The verbs that read the ledger: what is open, owned and spent; and those that hand out or free its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ..errors import NotFetched, OutputError, TaskGone, WrongUse
+from ..ledger import Attempt, Books, Ledger, OrderRow, TakeRow, rescue
+from ..media.conform import verify
+from ..media.content import file_hash
+from ..media.opener import settle
+from ..models import (
+    DOLLARS_PER_CREDIT,
+    Freed,
+    Garbage,
+    OpenOrder,
+    OwnedTake,
+    Policy,
+    Result,
+    Spend,
+    SpendLine,
+    Take,
+)
+from ..settings import Provider, Settings, load_settings
+from .again import named_again, step_of
+from .desk import Desk
+from .fetching import take_path
+from .files import abandoned, beside, check_output, workshop
+from .finishing import already, finished, refused
+from .obtaining import Obtained
+from .report import Report
+from .stop import Stop
+
+ADVICE = {
+    "claimed": "being prepared: wait",
+    "intent": "being sent: wait",
+    "submitted": "ordered: run the same command again, or runway-node resume",
+    "succeeded": "ready, not fetched: run the same command again, or runway-node resume",
+    "ambiguous": "it may have been billed: look at the account's usage, then runway-node attach {digest} TASK_ID, "
+    "or run it again with --resubmit-ambiguous",
+    "expired": "its result is lost: runway-node attach {digest} TASK_ID if the provider still has it, "
+    "or run it again with --reorder, which pays again",
+}
+
+
+def orders(*, settings: Settings | None = None) -> tuple[OpenOrder, ...]:
+    """Every paid call that is not over, oldest first, and what to do about it.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+
+    """
+    with Ledger(settings or load_settings(), create=False) as ledger:
+        if not ledger.missing:
+            ledger.salvage()
+        return tuple(told(ledger, row, order) for row, order in Books(ledger).open())
+
+
+def told(ledger: Ledger, row: Attempt, order: OrderRow) -> OpenOrder:
+    """One row of the list."""
+    busy = ledger.alive(row.holder)
+    lost = row.state == "intent" and not busy
+    advice = ADVICE["ambiguous" if lost else row.state].format(digest=order.digest[:12])
+    return OpenOrder(
+        digest=order.digest,
+        segment=row.position,
+        attempt=row.attempt,
+        state="ambiguous" if lost else row.state,
+        busy=busy,
+        at=_when(row.sent or row.claimed),
+        source=order.source,
+        prompt=json.loads(order.step)["prompt"],
+        provider=row.provider,
+        model=row.model,
+        task_id=row.task_id,
+        seconds=row.seconds,
+        credits=row.credits,
+        account=row.scope.partition("#")[0],
+        advice="a run works on it: wait" if busy else advice,
+    )
+
+
+def takes(source: str | os.PathLike[str] | None = None, *, settings: Settings | None = None) -> tuple[OwnedTake, ...]:
+    """Every paid result that is owned, newest first.
+
+    Args:
+        source: Only those of this clip, whatever it is called now.
+
+    Raises:
+        SourceError: The clip cannot be read.
+
+    """
+    settings = settings or load_settings()
+    content = None if source is None else file_hash(Path(source))
+    with Ledger(settings, create=False) as ledger:
+        return tuple(_owned(ledger, *one) for one in Books(ledger).owned(content))
+
+
+def _owned(ledger: Ledger, take: TakeRow, row: Attempt, order: OrderRow) -> OwnedTake:
+    step = step_of(order)
+    ours = take.store == ledger.store
+    path = (ledger.settings.data_dir if ours else Path(take.store.partition(":")[2])) / take.path
+    return OwnedTake(
+        digest=order.digest,
+        segment=row.position,
+        at=_when(take.stored),
+        source=order.source,
+        prompt=step.prompt,
+        seed=order.seed,
+        take=step.take,
+        provider=row.provider,
+        model=row.model,
+        task_id=row.task_id or "",
+        credits=row.cost,
+        path=path,
+        there=ours and path.is_file(),
+        store=take.store or f"this machine:{ledger.settings.data_dir}",
+        account=row.scope.partition("#")[0],
+    )
+
+
+def export(
+    which: str,
+    out: str | os.PathLike[str],
+    *,
+    untouched: bool = False,
+    force: bool = False,
+    policy: Policy | None = None,
+    settings: Settings | None = None,
+) -> Result:
+    """Write an owned order's finished file to *out*; made again from its takes where it is not there any more.
+
+    Args:
+        which: The start of the order's digest, or a task's id.
+        untouched: The take itself, exactly as the provider made it: neither length, rate nor sound are mended.
+        force: Replace *out* if it exists.
+
+    Raises:
+        Unknown: There is no such order.
+        NotFetched: It has no take (yet).
+        SourceError: The clip is gone, so that its sound cannot be put back: `untouched` needs none.
+        OutputError: *out* exists or cannot be written.
+
+    """
+    settings, path = settings or load_settings(), Path(out)
+    with (
+        Ledger(settings) as ledger,
+        ledger.holder() as token,
+        workshop(settings, token, ledger.alive) as folder,
+        Desk(settings, ledger, token, Stop(), Report(None)) as desk,
+    ):
+        row, order = desk.books.find(which)
+        check_output(path, Path(order.path), token, ledger.alive)
+        policy = policy or Policy()
+        if not untouched and (there := already(desk, order.scope, order.digest, policy, path, force=force)):
+            return there
+        got = _obtained(desk, row)
+        check_output(path, got.take.path, token, ledger.alive)
+        if untouched:
+            return _copied(desk, order, row, got, path, force=force)
+        return finished(desk, named_again(order, settings, policy), [got], folder, path, force=force)
+
+
+def _obtained(desk: Desk, row: Attempt) -> Obtained:
+    """The call's take, as it is here."""
+    kept = desk.ledger.takes_of(row)
+    here = next((take for take in kept if (desk.settings.data_dir / take.path).is_file()), None)
+    if row.state != "stored" or here is None:
+        away = [take.store for take in kept if take.store != desk.ledger.store]
+        where = f"it is kept at {away[0]}" if away else f"it is {row.state}"
+        raise NotFetched(f"Order {row.order_digest[:12]} has no take here: {where}", "See runway-node tasks")
+    path, task_id = desk.settings.data_dir / here.path, row.task_id or ""
+    if file_hash(path) != here.sha256:
+        raise NotFetched(f"The take {path} is damaged", "Run the same order again: it is fetched again, unpaid")
+    take = Take(path=path, sha256=here.sha256, task_id=task_id, credits=row.cost)
+    return Obtained(take, verify(path, task_id), before=True)
+
+
+def _copied(desk: Desk, order: OrderRow, row: Attempt, got: Obtained, out: Path, *, force: bool) -> Result:
+    if out.exists() and not force:
+        raise refused(out)
+    if out.suffix.lower() != got.take.path.suffix:
+        raise OutputError(f"The take is an {got.take.path.suffix[1:]} file", f"Name it {out.with_suffix('.mp4').name}")
+    with beside(out, desk.token, desk.ledger.alive) as part:
+        shutil.copyfile(got.take.path, part)
+        settle(part, out, new=not force)
+    return Result(
+        path=out, frames=got.answer.frames, takes=(got.take,), cost=row.cost, spent=0.0, owned=1,
+        digest=order.digest, seed=order.seed, provider=row.provider, model=row.model,
+    )  # fmt: skip
+
+
+def spend(since: datetime | None = None, *, settings: Settings | None = None) -> Spend:
+    """What this account label spent since a moment (naive ones are local time), by provider and model.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+
+    """
+    with Ledger(settings or load_settings(), create=False) as ledger:
+        sent = Books(ledger).sent(None if since is None else since.timestamp())
+    groups: dict[tuple[Provider, str], list[Attempt]] = defaultdict(list)
+    for row in sent:
+        if row.state != "refused":
+            groups[row.provider, row.model].append(row)
+    lines = tuple(_line(*names, rows) for names, rows in sorted(groups.items()))
+    charged, reserved = sum(line.charged for line in lines), sum(line.reserved for line in lines)
+    dollars = sum(line.charged for line in lines if line.provider == "runway") * DOLLARS_PER_CREDIT
+    return Spend(since=since, lines=lines, charged=charged, reserved=reserved, dollars=round(dollars, 2))
+
+
+def _line(provider: Provider, model: str, rows: list[Attempt]) -> SpendLine:
+    open_ones = [row for row in rows if row.cost is None]
+    return SpendLine(
+        provider=provider,
+        model=model,
+        calls=len(rows),
+        seconds=sum(row.seconds for row in rows),
+        charged=sum(row.cost or 0.0 for row in rows),
+        reserved=sum(row.credits or 0.0 for row in open_ones),
+        unknown=sum(1 for row in open_ones if row.credits is None),
+    )
+
+
+def gc(
+    *,
+    takes: bool = False,
+    older_than: timedelta | None = None,
+    dry_run: bool = True,
+    settings: Settings | None = None,
+) -> Freed:
+    """Free what can be made again: finished files, and what dead runs left.
+
+    Args:
+        takes: Paid takes too; then *older_than* must be given. An order whose take is gone is lost: having it again
+            means paying again.
+        older_than: Only takes stored longer ago than this.
+        dry_run: Only say what would be freed.
+
+    Raises:
+        WrongUse: Takes without an age, or an age without takes.
+
+    """
+    if takes != (older_than is not None):
+        raise WrongUse("Takes are freed by age only", "Give takes and older_than together (--takes --older-than 90d)")
+    settings = settings or load_settings()
+    with Ledger(settings, create=not dry_run) as ledger:
+        if ledger.missing:
+            return Freed(files=(), size=0, done=not dry_run)
+        books = Books(ledger)
+        old = _old(ledger, books, older_than) if older_than is not None else []
+        going = {garbage.path for garbage, _ in old}
+        found = [*_leftovers(settings, ledger, books), *_results(settings, books, going)]
+        files = tuple(found) + tuple(garbage for garbage, _ in old)
+        if not dry_run:
+            for garbage in files:
+                _remove(garbage.path)
+            for garbage, row in old:
+                _forget(ledger, garbage, row)
+    return Freed(files=files, size=sum(garbage.size for garbage in files), done=not dry_run)
+
+
+def _leftovers(settings: Settings, ledger: Ledger, books: Books) -> Iterator[Garbage]:
+    for folder in abandoned(settings.data_dir / "work", ledger.alive):
+        yield _garbage(folder, "left by a run that died")
+    live = {
+        take_path(settings, row, row.task_id).stem
+        for row, _ in books.latest()
+        if row.task_id and ledger.alive(row.holder)
+    }
+    for pattern in ("*.part", "*.etag"):
+        for path in (settings.home / "takes").glob(pattern):
+            if path.stem not in live:
+                yield _garbage(path, "part of a download that nobody goes on with")
+    for path in rescue.rooms(settings.data_dir):
+        if not ledger.alive(rescue.token_of(path)):
+            yield _garbage(path, "left by a run that died")
+
+
+def _results(settings: Settings, books: Books, going: set[Path]) -> Iterator[Garbage]:
+    """Finished files whose takes and clips are here, whole, and stay: they can be made again."""
+    safe = {
+        order.digest[:24]
+        for take, _, order in books.owned()
+        if settings.data_dir / take.path not in going
+        and _is(settings.data_dir / take.path, take.sha256)
+        and (not order.path or _is(Path(order.path), order.file))
+    }
+    folder = settings.home / "results"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name[:24] in safe:
+            yield _garbage(path, "a finished file; made again from its takes when it is wanted")
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_hash(path) == sha256
+
+
+def _old(ledger: Ledger, books: Books, age: timedelta) -> list[tuple[Garbage, Attempt]]:
+    """Takes of that age in this folder, those whose file is gone already too: the ledger is to know it."""
+    before = (datetime.now(UTC) - age).timestamp()
+    return [
+        (_garbage(ledger.settings.data_dir / take.path, f"a PAID take of {_when(take.stored):%Y-%m-%d}"), row)
+        for take, row, _ in books.owned()
+        if take.stored < before and take.store == ledger.store
+    ]
+
+
+def _forget(ledger: Ledger, garbage: Garbage, row: Attempt) -> None:
+    """The folder has the take no longer; the order is lost unless another one has it."""
+    if ledger.forget_take(row) == 0:
+        lost = TaskGone(
+            f"The take {garbage.path.name} was freed by gc",
+            "Order it again: reorder (--reorder)",
+            task_id=row.task_id or "",
+        )
+        ledger.move(row, "expired", lost)
+
+
+def _garbage(path: Path, why: str) -> Garbage:
+    files: Iterable[Path] = path.rglob("*") if path.is_dir() else (path,)
+    return Garbage(path=path, size=sum(file.stat().st_size for file in files if file.is_file()), why=why)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _when(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

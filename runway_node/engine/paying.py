@@ -1,0 +1,179 @@
+"""A claimed call made into a paid task: prepare, deliver, wait for a slot, say so in the ledger, and send it once.
+
+Nothing after the intent is repeated but what surely was not sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..client import Later, order_body
+from ..errors import Ambiguous, Interrupted, LedgerError, RunwayNodeError, SourceError
+from ..ledger import Attempt, Moved
+from ..media.prepare import prepare
+from ..media.shapes import Cut, Frames
+from ..planning import Segment, cut_of
+from ..wire import Created
+from .delivery import again, clip_budget, deliver_clip, deliver_pictures, order_fields
+from .desk import Desk
+from .order import Named, Order
+from .orphans import Orphans
+
+BALANCE_HOLDS = 30.0
+"""Seconds for which a balance is still the one "just before" the POST."""
+
+SLOT_PAUSE = 1.0
+"""Seconds between two looks for a free slot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A clip that is ready to be sent, and what it was cut by."""
+
+    path: Path
+    cut: Cut
+
+
+def prepared(order: Order, segment: Segment, source: Path | Frames, path: Path, desk: Desk) -> Prepared:
+    """Encode a segment's clip to *path*."""
+    cut = cut_of(order.plan, segment, order.probe, clip_budget(order.model, order.plan))
+    desk.report("preparing", f"encoding {cut.frames} frames of {cut.width}x{cut.height}")
+    prepare(
+        source,
+        order.probe,
+        cut,
+        path,
+        stop=desk.stop,
+        on_frame=lambda n: desk.report("preparing", fraction=min(1.0, n / cut.frames)),
+    )
+    return Prepared(path=path, cut=cut)
+
+
+def pay(desk: Desk, named: Named, row: Attempt, ready: Callable[[Segment], Prepared]) -> Attempt:
+    """Order the claimed call; gives it as submitted.
+
+    Raises:
+        Ambiguous: It may have been ordered.
+        RunwayNodeError: It was surely not; the ledger says so.
+        Interrupted: Stopped before it was sent; the claim is free for whoever wants it.
+        Moved: Somebody else took the claim over.
+
+    """
+    segment = named.plan.segments[row.position]
+    try:
+        send = _ready(desk, named, row, segment, ready)
+    except (Interrupted, Moved, LedgerError):
+        raise
+    except RunwayNodeError as error:
+        desk.move(row, "refused", error.what, error)
+        raise
+    return _send(desk, row, named.order, send)
+
+
+def _ready(
+    desk: Desk, named: Named, row: Attempt, segment: Segment, ready: Callable[[Segment], Prepared]
+) -> Callable[[], Created]:
+    """Everything that costs nothing, done; and the POST, to be called once."""
+    order, client = named.order, desk.client(row)
+    clip = ready(segment)
+    pictures = deliver_pictures(client, order.step, order.model, desk.stop, desk.report)
+    insist = order.policy.delivery == "upload"
+    carried = deliver_clip(client, order.model, clip.path, insist=insist, stop=desk.stop, report=desk.report)
+    fields = order_fields(order.step, order.model, order.plan, segment, named.row.seed, pictures)
+
+    def send() -> Created:
+        return client.submit(order_body(fields, order.model.clip_field, carried), order.model.name)
+
+    return send
+
+
+def _slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
+    """Wait for a slot and write the intent. Who waits polls what nobody else does, or a slot might never come free."""
+    told, orphans = False, Orphans(desk)
+    asked, balance = -math.inf, None
+    row = desk.caught_up(row)
+    while True:
+        if time.monotonic() - asked > BALANCE_HOLDS:
+            asked, balance = time.monotonic(), desk.balance(row)
+        if order.changed():
+            raise SourceError("The clip changed while it was being sent", "Nothing was ordered; run it again")
+        word, found = desk.ledger.intend(row, desk.token, desk.settings.max_concurrency, balance=balance)
+        if word == "sent":
+            desk.tell(found, "intent", f"{row.model} on {row.provider}")
+            return found
+        if word == "lost":
+            raise Moved(found)
+        if not told:
+            told = True
+            desk.tell(row, "waiting", f"{desk.settings.max_concurrency} calls are under way; waiting for one to end")
+        orphans.look_after(row)
+        if desk.stop.wait(SLOT_PAUSE * (0.5 + random.random())):  # noqa: S311 - spreads the looks
+            raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
+
+
+def _send(desk: Desk, row: Attempt, order: Order, send: Callable[[], Created]) -> Attempt:
+    """The POST, and again what surely was not sent; in between the call is only claimed, and holds no slot."""
+
+    def once() -> Created:
+        nonlocal row
+        if row.state != "intent":
+            row = _slot(desk, row, order)
+        desk.tell(row, "submitting", f"{row.model} on {row.provider}")
+        try:
+            return send()
+        except Later as error:
+            row = desk.move(row, "claimed", f"{error.what}; nothing was ordered")
+            raise
+
+    try:
+        # The first slot may take long; the tries after a refusal have two minutes.
+        row = _slot(desk, row, order)
+        created = again(once, desk.stop, desk.report)
+    except Interrupted:
+        if row.state == "intent":
+            desk.move(row, "claimed", "stopped before it was sent")
+        raise
+    except (Moved, LedgerError):
+        raise
+    except Ambiguous as error:
+        told = explained(desk, row, error)
+        with contextlib.suppress(Moved):  # who thought us dead said the same
+            desk.move(row, "ambiguous", told.what, error)
+        raise told from error
+    except RunwayNodeError as error:
+        desk.move(row, "refused", error.what, error)
+        raise
+    assert created.task_id is not None
+    return desk.record(row, created.task_id, created.estimated)
+
+
+def explained(desk: Desk, row: Attempt, error: RunwayNodeError | None = None) -> Ambiguous:
+    """The error for a call that may have been ordered: what is known, and what a person can do."""
+    digest = row.order_digest[:12]
+    what = error.what if error else (
+        f"Order {digest} was about to be sent, or was, when its run died: it may have been billed"
+    )  # fmt: skip
+    return Ambiguous(
+        f"{what.rstrip('.')}. {_balance(desk, row)}",
+        f"Look at the account's usage, then either: runway-node attach {digest} TASK_ID; or order it again, "
+        "at the risk of paying twice: resubmit_ambiguous (--resubmit-ambiguous)",
+    )
+
+
+def _balance(desk: Desk, row: Attempt) -> str:
+    """Whether the account's balance fell since the intent, and whether that says anything."""
+    if row.balance is None or row.sent is None:
+        return f"{row.provider} does not tell a balance that could show it"
+    now = desk.balance(row)
+    if now is None:
+        return "The account's balance cannot be asked for now"
+    fell = row.balance - now
+    told = f"The balance fell by {fell:g} credits since" if fell > 0 else f"The balance has not fallen since ({now:g})"
+    others = desk.books.others(row, row.sent)
+    return f"{told}, but other orders on this account since ({others}) make that inconclusive" if others else told

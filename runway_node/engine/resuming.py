@@ -1,0 +1,186 @@
+"""Calls that no run works on, by themselves: resumed, cancelled, or given the task that a person found."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from ..client import Client, Later
+from ..errors import Interrupted, RunwayNodeError, Unknown, Unreachable, WrongUse
+from ..ledger import PAID, Attempt, Ledger, OrderRow, State
+from ..models import Event, Finished, OnProgress, OpenOrder, Policy
+from ..settings import Settings, load_settings
+from .again import named_again
+from .books import told
+from .collecting import clear_remote, collect, left
+from .desk import Desk
+from .files import workshop
+from .finishing import already, finished
+from .obtaining import Obtained
+from .report import Report
+from .stop import Stop, hear_ctrl_c
+
+TO_COLLECT: tuple[State, ...] = ("submitted", "succeeded")
+
+
+@contextlib.contextmanager
+def open_desk(
+    settings: Settings, stop: threading.Event | None = None, on_progress: OnProgress | None = None
+) -> Iterator[Desk]:
+    """A desk outside a run."""
+    with Ledger(settings) as ledger, ledger.holder() as token:
+        ledger.salvage()
+        with Desk(settings, ledger, token, stop or Stop(), Report(on_progress)) as desk:
+            yield desk
+
+
+def resume(
+    *,
+    settings: Settings | None = None,
+    policy: Policy | None = None,
+    stop: threading.Event | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[Finished, ...]:
+    """Finish all that is submitted or succeeded and that no live run works on; orders nothing.
+
+    Takes are fetched, and finished files made where the clip is still there: the same order again, or `export`, has
+    them at once. At most `max_concurrency` at a time.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+        KeyboardInterrupt, Interrupted: Stopped; the tasks run on.
+
+    """
+    settings = settings or load_settings()
+    policy = (policy or Policy()).model_copy(update={"on_interrupt": "detach"})
+    stop = stop if isinstance(stop, Stop) else Stop(also=stop)
+    listener = _one_at_a_time(on_progress)
+    with hear_ctrl_c(stop), open_desk(settings, stop, listener) as desk:
+        rows = [(row, order) for row, order in desk.books.latest(TO_COLLECT)]
+
+        def one(pair: tuple[Attempt, OrderRow]) -> Finished | None:
+            held = desk.ledger.adopt(pair[0], desk.token)
+            return None if held is None else _resumed(desk, held, pair[1], policy, listener)
+
+        with ThreadPoolExecutor(settings.max_concurrency, thread_name_prefix="runway-resume") as pool:
+            found = [one for one in pool.map(one, rows) if one is not None]
+        for row, _ in desk.books.latest(["stored"]):
+            clear_remote(desk, row)
+        if stop.is_set():
+            raise Interrupted("Stopped", "What is not here yet runs on: resume again")
+        return tuple(found)
+
+
+def _one_at_a_time(listener: OnProgress | None) -> OnProgress | None:
+    """The caller's listener, called by one thread at a time."""
+    if listener is None:
+        return None
+    guard = threading.Lock()
+
+    def hear(event: Event) -> object:
+        with guard:
+            return listener(event)
+
+    return hear  # type: ignore[return-value]  # what the listener returns is passed on
+
+
+def _resumed(desk: Desk, row: Attempt, order: OrderRow, policy: Policy, listener: OnProgress | None) -> Finished:
+    """One call brought home; what goes wrong with it stops none of the others."""
+    with desk.beside(report=Report(listener)) as own:
+        own.report.digest = order.digest
+        try:
+            got = Obtained(*collect(own, row, policy, patient=True), before=True)
+        except RunwayNodeError as error:
+            now = desk.ledger.current(row)
+            return Finished(digest=order.digest, task_id=row.task_id, state=now.state, error=str(error))
+        error_text = ""
+        try:
+            with workshop(desk.settings, f"{desk.token}-{row.segment[:12]}", desk.ledger.alive) as folder:
+                if already(own, order.scope, order.digest, policy, None, force=False) is None:
+                    finished(own, named_again(order, desk.settings, policy), [got], folder, None, force=False)
+        except RunwayNodeError as error:
+            # The take is here, which is what was paid for.
+            error_text = str(error)
+    return Finished(digest=order.digest, task_id=row.task_id, state="stored", path=got.take.path, error=error_text)
+
+
+def cancel(which: str, *, settings: Settings | None = None) -> Finished:
+    """Cancel a call's remote task; a finished one is fetched instead, for cancelling would destroy its result.
+
+    Args:
+        which: The start of the order's digest, or the task's id.
+
+    Raises:
+        Unknown: There is no such order or task; says what there is.
+        WrongUse: There is nothing to cancel, or the provider cannot.
+
+    """
+    with open_desk(settings or load_settings()) as desk:
+        row, order = desk.books.find(which)
+        if row.state != "submitted":
+            raise WrongUse(f"Order {order.digest[:12]} is {row.state}: there is no running task", _instead(row, desk))
+        client = desk.client(row)
+        if not client.cancels:
+            raise WrongUse(f"{row.provider} has no cancel", f"Task {row.task_id} runs on and will be billed")
+        held = desk.ledger.adopt(row, desk.token)
+        became = left(desk, held or row, client, cancel=True, held=held is not None)
+        now = desk.ledger.current(row)
+        path = next((desk.settings.data_dir / take.path for take in desk.ledger.takes_of(now)), None)
+        return Finished(
+            digest=order.digest, task_id=row.task_id, state=now.state, path=path,
+            error="" if now.state in {"cancelled", "stored"} else became,
+        )  # fmt: skip
+
+
+def _instead(row: Attempt, desk: Desk) -> str:
+    if row.state in {"claimed", "intent"} and desk.ledger.alive(row.holder):
+        return "A run is about to order it: stop that one with Ctrl-C"
+    return "See runway-node tasks"
+
+
+def attach(which: str, task_id: str, *, settings: Settings | None = None) -> OpenOrder:
+    """Give an order the task that a person found for it; the same order again, or `resume`, then collects it.
+
+    Args:
+        which: The start of the order's digest.
+        task_id: As the provider lists it.
+
+    Raises:
+        Unknown: There is no such order here, or no such task there.
+        WrongUse: The order needs none, or the task is another order's.
+        Unreachable: The provider cannot be asked.
+
+    """
+    settings = settings or load_settings()
+    with open_desk(settings) as desk:
+        row, order = desk.books.find(which)
+        row = _attachable(desk, row, task_id)
+        key = settings.key(row.provider).get_secret_value()
+        asked = settings.model_copy(update={f"{row.provider}_base_url": row.base_url})
+        with Client(asked, row.provider) as client:
+            try:
+                task = client.task(task_id)
+            except Later as error:
+                raise Unreachable(f"{row.provider} cannot be asked about task {task_id}: {error.what}") from error
+        if task is None:
+            raise Unknown(
+                f"{row.provider} knows no task {task_id}",
+                "Check the id, and that the key is the one it was ordered with",
+            )
+        row = desk.ledger.attach(row, task_id, desk.ledger.fingerprint(row.origin, key))
+        desk.tell(row, "submitted", f"task {task_id} was attached")
+        return told(desk.ledger, row, order)
+
+
+def _attachable(desk: Desk, row: Attempt, task_id: str) -> Attempt:
+    """The row, if it can be given a task."""
+    if row.state == "intent" and not desk.ledger.alive(row.holder):
+        row = desk.ledger.move(row, "ambiguous")
+    same = row.task_id == task_id and row.state in PAID and not desk.ledger.alive(row.holder)
+    if row.state in {"ambiguous", "expired"} or same:
+        return row
+    if row.state == "submitted":
+        raise WrongUse(f"Order {row.order_digest[:12]} has task {row.task_id}", "resume collects it")
+    raise WrongUse(f"Order {row.order_digest[:12]} is {row.state}: it needs no task", "See runway-node tasks")
