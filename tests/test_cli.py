@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runway_node.cli import flags, main
+from runway_node.cli import flags
 from runway_node.cli.footage import make_clip
 from runway_node.cli.output import unsigned
 from runway_node.errors import WrongUse
@@ -52,20 +52,6 @@ def keyed(bare, monkeypatch, runway_sandbox):
     for name, value in runway_sandbox.env("runway").items():
         monkeypatch.setenv(name, value)
     return runway_sandbox
-
-
-@pytest.fixture
-def program(capfd):
-    """Run the program in this process; gives exit code, stdout and stderr."""
-
-    def call(*args):
-        with pytest.raises(SystemExit) as ended:
-            main([str(arg) for arg in args])
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err or "--debug" in args
-        return ended.value.code or 0, out, err
-
-    return call
 
 
 def lines(out):
@@ -142,8 +128,8 @@ def test_no_link_and_no_key_is_shown(keyed, program, small_clip, tmp_path, monke
         (["-p", PROMPT, "--start", "noon"], 2, "--start"),
         (["-p", PROMPT, "--start", "5"], 2, "no frame"),
         (["-p", PROMPT, "--on-timeout", "weep"], 2, "on_timeout"),
-        (["-p", PROMPT, "--max-credits", "10"], 3, "--max-credits 56"),
-        (["-p", PROMPT, "--max-seconds", "1"], 3, "--max-seconds 2"),
+        (["-p", PROMPT, "--delete-remote", "now"], 2, "delete_remote"),
+        (["-p", PROMPT, "--key", ""], 2, "key"),
     ],
 )
 def test_wrong_use_is_one_line_and_sends_nothing(keyed, program, small_clip, args, code, words):
@@ -153,6 +139,20 @@ def test_wrong_use_is_one_line_and_sends_nothing(keyed, program, small_clip, arg
     assert err.startswith("Error: ")
     assert err.count("\n") == 1
     assert words in err
+    assert keyed.sandbox.counters.creates == 0
+    assert not Path("out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"), [(["--max-credits", "10"], "--max-credits 56"), (["--max-seconds", "1"], "--max-seconds 2")]
+)
+def test_over_a_limit_is_exit_3_and_sends_nothing(keyed, program, small_clip, args, words):
+    """What was planned is told, then the one line with the flag that raises the limit; nothing is sent or written."""
+    found, out, err = program("run", small_clip, "-o", "out.mp4", "-p", PROMPT, *args)
+    planned, error = err.splitlines()
+    assert (found, out, planned.startswith("planned: 2 s")) == (3, "", True)
+    assert error.startswith("Error: ")
+    assert words in error
     assert keyed.sandbox.counters.creates == 0
     assert not Path("out.mp4").exists()
 
@@ -297,6 +297,8 @@ def test_doctor_spend_writes_a_report_without_secrets(keyed, program):
     report = json.loads(text)
     assert (code, keyed.sandbox.counters.accepted) == (0, 1)
     assert [file["frames"] for file in report["files"]] == [50, 50]
+    assert program("doctor", "--spend", "--yes")[0] == 0
+    assert keyed.sandbox.counters.accepted == 2, "what is asked for anew is ordered anew, not taken from the ledger"
     assert {"queued", "running"} & {event["phase"] for event in report["events"]}
     assert keyed.env("runway")["RUNWAYML_API_SECRET"] not in text
     assert "://" not in text
@@ -384,8 +386,9 @@ def test_help_is_quick(tmp_path):
     code = (
         "import sys; sys.argv = ['runway-node', 'run', '--help']\n"
         "from runway_node.cli import main\n"
+        "heavy = 'av httpx numpy moviepy rich sqlalchemy psutil'.split()\n"
         "try: main()\n"
-        "except SystemExit: print([n for n in 'av httpx numpy moviepy rich'.split() if n in sys.modules])"
+        "except SystemExit: print([n for n in heavy if n in sys.modules])"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)

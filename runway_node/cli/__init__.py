@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from . import look, order, try_out
+from . import books, look, order, try_out
 
 # Plain help: rich's boxes cannot be written to every Windows console, and cost a slow import.
 app = typer.Typer(
@@ -23,7 +23,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (order.run, order.plan, look.models, look.doctor, try_out.sandbox, try_out.demo):
+for command in (
+    order.run, order.plan, books.tasks, books.takes, books.resume, books.cancel, books.attach, books.export,
+    books.spend, books.gc, look.models, look.doctor, try_out.sandbox, try_out.demo,
+):  # fmt: skip
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -26,6 +27,14 @@ Provider = Annotated[str | None, typer.Option(help="cometapi or runway; unset: t
 Model = Annotated[str | None, typer.Option(help="See `runway-node models`; unset: the provider's default.")]
 Seed = Annotated[int | None, typer.Option(help="0 to 4294967295; unset: derived from the step.")]
 Take = Annotated[int | None, typer.Option(help="Another number is another try at the same step.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Your own name for the clip, such as shot-12-v3, in place of its content: the same name with the same "
+        "step is the same order, whatever the clip holds. For clips that come out differently each time.",
+    ),
+]
 Reference = Annotated[
     list[str] | None,
     typer.Option(metavar="PATH|URL", help="A still whose style to follow; may be given several times."),
@@ -43,18 +52,45 @@ Moderation = Annotated[str | None, typer.Option(help="auto, or low: less strict 
 OutputFormat = Annotated[str | None, typer.Option(help="What the model answers with; only mp4 so far.")]
 MaxSeconds = Annotated[float | None, typer.Option(help="Paid seconds this run may order; unset: 60.")]
 MaxCredits = Annotated[float | None, typer.Option(help="Credits this run may order.")]
+MaxCreditsPerDay = Annotated[
+    float | None, typer.Option(help="Credits all runs of this account label may order in a UTC day.")
+]
 Timeout = Annotated[float | None, typer.Option(help="Seconds the task may run, the queue apart; unset: 1800.")]
 QueueTimeout = Annotated[float | None, typer.Option(help="Seconds the task may be queued; unset: 24 hours.")]
 OnTimeout = Annotated[str | None, typer.Option(help="detach (leave it running and tell its id) or cancel.")]
 OnInterrupt = Annotated[str | None, typer.Option(help="What Ctrl-C does to the task: cancel or detach.")]
 Delivery = Annotated[str | None, typer.Option(help="auto, inline or upload.")]
 Conform = Annotated[str | None, typer.Option(help="A wrong length is mended by: trim or retime.")]
+Reorder = Annotated[
+    bool,
+    typer.Option(
+        "--reorder",
+        help="Order, and pay, again what cannot be had any more: a task that expired, a take that is lost. What is "
+        "owned, or under way, is not ordered again.",
+    ),
+]
+ResubmitAmbiguous = Annotated[
+    bool,
+    typer.Option(
+        "--resubmit-ambiguous",
+        help="Order again what may have been ordered already (exit code 4), at the risk of paying twice.",
+    ),
+]
+DeleteRemote = Annotated[
+    str | None,
+    typer.Option(
+        metavar="after_stored",
+        help="after_stored: delete the provider's copy once the take is checked and on the disk; runway only.",
+    ),
+]
 AllowSdr = Annotated[bool, typer.Option("--allow-sdr", help="Accept a standard-range result for an HDR clip.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON line per event on stdout, and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the log and, for an error, the traceback.")]
 
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _WHEN = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>s|%)(?:@(?P<first>\d+)-(?P<last>\d+))?")
 
 
@@ -106,6 +142,41 @@ def moment(text: str, flag: str) -> Fraction:
     if not seconds or (minutes and float(seconds) >= 60) or (hours and int(minutes) >= 60):
         raise WrongUse(f"{flag} {text!r} is not a time", "Write seconds, such as 12.5, or hh:mm:ss.mmm")
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + Fraction(seconds)
+
+
+def age(text: str, flag: str) -> timedelta:
+    """How long ago, from "12h", "7d" or "4w".
+
+    Raises:
+        WrongUse: It is none of these.
+
+    """
+    match = _AGE.fullmatch(text.strip().lower())
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])}) if match else _no_age(text, flag)
+    except OverflowError:
+        return _no_age(text, flag)
+
+
+def _no_age(text: str, flag: str) -> timedelta:
+    raise WrongUse(f"{flag} {text!r} is no length of time", "Write hours, days or weeks, such as 12h, 90d or 4w")
+
+
+def since(text: str, now: datetime) -> datetime:
+    """The moment that "2026-11-01", "2026-11-01T18:00" (local time) or "7d" (ago) names.
+
+    Raises:
+        WrongUse: It is none of these.
+
+    """
+    try:
+        if _AGE.fullmatch(text.strip().lower()):
+            return now - age(text, "--since")
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise WrongUse(
+            f"--since {text!r} is no moment", "Write a day, such as 2026-11-01, or how long ago, such as 7d"
+        ) from None
 
 
 def picture(text: str) -> Path | str:

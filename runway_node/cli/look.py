@@ -64,7 +64,7 @@ def doctor(
     yes: Annotated[bool, typer.Option("--yes", help="With --spend: do not ask.")] = False,
     provider: flags.Provider = None, json: flags.Json = False, debug: flags.Debug = False,
 ) -> None:  # fmt: skip
-    """Look whether everything is there: key, balance, ffmpeg, folder, disk. Free of charge without --spend."""
+    """Look whether everything is there: key, balance, ffmpeg, folder, ledger, disk. Free of charge without --spend."""
     with reporting(json=json, debug=debug) as show:
         from ..settings import load_settings
 
@@ -99,6 +99,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
     yield from _provider_checks(settings)
     yield _ffmpeg()
     yield _folder(settings.data_dir)
+    yield _ledger(settings)
     yield _disk(settings.data_dir)
     yield Check("poll interval", None, f"{settings.poll_interval:g} s (never under 5 s against a real provider)")
 
@@ -154,6 +155,28 @@ def _folder(folder: Path) -> Check:
     return Check("data folder", True, str(folder))
 
 
+def _ledger(settings: Settings) -> Check:
+    """Where it is, on what, and what is open in it; opened as every order opens it, but never made here."""
+    from ..ledger import Books, Ledger, file_system
+    from ..ledger.database import local
+
+    try:
+        if settings.database_url is None:
+            local(settings.data_dir)
+        with Ledger(settings, create=False) as ledger:
+            where = ledger.database.where
+            held = "not there yet: the first order makes it" if ledger.missing else _open(len(Books(ledger).open()))
+    except RunwayNodeError as error:
+        return Check("ledger", False, str(error))
+    kind = "" if settings.database_url else f", on {file_system(settings.data_dir) or 'an unknown file system'}"
+    label = f', account "{settings.account}"' if settings.account else ""
+    return Check("ledger", True, f"{where}{kind}{label}; {held}")
+
+
+def _open(calls: int) -> str:
+    return f"{calls} call{'s' * (calls != 1)} open" + (": see runway-node tasks" if calls else "")
+
+
 def _disk(folder: Path) -> Check:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -166,7 +189,8 @@ def versions() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform(), "os": os.name}
-    for name in ("runway-node", "httpx", "av", "moviepy", "imageio-ffmpeg", "numpy", "pydantic", "rich", "typer"):
+    packages = "runway-node httpx av moviepy imageio-ffmpeg numpy pydantic rich sqlalchemy typer"
+    for name in packages.split():
         try:
             found[name] = version(name)
         except PackageNotFoundError:

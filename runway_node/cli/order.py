@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 def run(
     source: flags.Source, prompt: flags.Prompt = "", output: flags.Output = None,
     start: flags.Start = None, end: flags.End = None, provider: flags.Provider = None, model: flags.Model = None,
-    seed: flags.Seed = None, take: flags.Take = None, reference: flags.Reference = None,
+    seed: flags.Seed = None, take: flags.Take = None, key: flags.Key = None, reference: flags.Reference = None,
     keyframe: flags.KeyframeFlag = None, aspect: flags.Aspect = None, moderation: flags.Moderation = None,
     output_format: flags.OutputFormat = None, max_seconds: flags.MaxSeconds = None,
-    max_credits: flags.MaxCredits = None, timeout: flags.Timeout = None, queue_timeout: flags.QueueTimeout = None,
-    on_timeout: flags.OnTimeout = None, on_interrupt: flags.OnInterrupt = None, delivery: flags.Delivery = None,
-    conform: flags.Conform = None, allow_sdr: flags.AllowSdr = False, force: flags.Force = False,
-    json: flags.Json = False, debug: flags.Debug = False,
+    max_credits: flags.MaxCredits = None, max_credits_per_day: flags.MaxCreditsPerDay = None,
+    timeout: flags.Timeout = None, queue_timeout: flags.QueueTimeout = None, on_timeout: flags.OnTimeout = None,
+    on_interrupt: flags.OnInterrupt = None, delivery: flags.Delivery = None, conform: flags.Conform = None,
+    allow_sdr: flags.AllowSdr = False, reorder: flags.Reorder = False,
+    resubmit_ambiguous: flags.ResubmitAmbiguous = False, delete_remote: flags.DeleteRemote = None,
+    force: flags.Force = False, json: flags.Json = False, debug: flags.Debug = False,
 ) -> None:  # fmt: skip
-    """Transform a clip, or a range of it; it costs money where the key is a real one."""
+    """Transform a clip, or a range of it; it costs money where the key is a real one. Once: the same again is free."""
     given = locals()
     with reporting(json=json, debug=debug) as show:
         from ..engine import Stop
@@ -47,14 +49,17 @@ def run(
 def plan(
     source: flags.Source, prompt: flags.Prompt = "", start: flags.Start = None, end: flags.End = None,
     provider: flags.Provider = None, model: flags.Model = None, seed: flags.Seed = None, take: flags.Take = None,
-    reference: flags.Reference = None, keyframe: flags.KeyframeFlag = None, aspect: flags.Aspect = None,
-    moderation: flags.Moderation = None, output_format: flags.OutputFormat = None,
-    max_seconds: flags.MaxSeconds = None, max_credits: flags.MaxCredits = None, timeout: flags.Timeout = None,
+    key: flags.Key = None, reference: flags.Reference = None, keyframe: flags.KeyframeFlag = None,
+    aspect: flags.Aspect = None, moderation: flags.Moderation = None, output_format: flags.OutputFormat = None,
+    max_seconds: flags.MaxSeconds = None, max_credits: flags.MaxCredits = None,
+    max_credits_per_day: flags.MaxCreditsPerDay = None, timeout: flags.Timeout = None,
     queue_timeout: flags.QueueTimeout = None, on_timeout: flags.OnTimeout = None,
     on_interrupt: flags.OnInterrupt = None, delivery: flags.Delivery = None, conform: flags.Conform = None,
-    allow_sdr: flags.AllowSdr = False, json: flags.Json = False, debug: flags.Debug = False,
+    allow_sdr: flags.AllowSdr = False, reorder: flags.Reorder = False,
+    resubmit_ambiguous: flags.ResubmitAmbiguous = False, delete_remote: flags.DeleteRemote = None,
+    json: flags.Json = False, debug: flags.Debug = False,
 ) -> None:  # fmt: skip
-    """Tell what `run` with the same flags would do and cost; needs no key, sends nothing."""
+    """Tell what `run` with the same flags would do and cost, and what is owned; needs no key, sends nothing."""
     given = locals()
     with reporting(json=json, debug=debug) as show:
         from ..engine import plan as look_ahead
@@ -87,7 +92,22 @@ def tell_result(show: Show, result: Result) -> None:
     cost = "the provider states no cost" if result.cost is None else f"{result.cost:g} credits"
     show.warnings(result.warnings)
     show.note(f"{result.frames} frames by {result.model} ({result.provider}), seed {result.seed}, {cost}")
+    show.note(f"order {short(result.digest)}: {spent(result)}")
     show.say(str(result.path))
+
+
+def short(digest: str) -> str:
+    """As much of a digest as a person reads; every command takes it for the whole."""
+    return digest[:12]
+
+
+def spent(result: Result) -> str:
+    """What this run added to the bill, and what was there already."""
+    takes = len(result.takes)
+    if takes == result.owned:
+        return f"nothing spent in this run; {'its take was' if takes == 1 else f'all {takes} takes were'} owned before"
+    now = "an amount the provider does not state was" if result.spent is None else f"{result.spent:g} credits"
+    return f"{now} spent in this run; {result.owned} of {takes} takes owned before"
 
 
 def price(plan: Plan) -> str:
@@ -107,7 +127,20 @@ def tell_plan(show: Show, plan: Plan) -> None:
     show.say(f"{plan.model} ({plan.provider}), {calls} call{'s' * (calls != 1)}, {billed:g} s billed")
     show.say(f"sent as {plan.sent_width}x{plan.sent_height} at {sent_fps:g} fps ({plan.delivery})")
     for piece in plan.segments:
-        seconds = float(piece.seconds)
-        show.say(f"  {piece.index + 1}: frames [{piece.first}, {piece.last}), {seconds:g} s billed; {piece.why}")
+        what = f"frames [{piece.first}, {piece.last}), {float(piece.seconds):g} s billed"
+        where = f"; {plan.standing[piece.index]}" if plan.standing else ""
+        show.say(f"  {piece.index + 1}: {what}; {piece.why}{where}")
     show.say(price(plan))
+    show.say(standing(plan))
     show.warnings(plan.warnings)
+
+
+def standing(plan: Plan) -> str:
+    """What of it is owned, under way, to pay or unknown, and what a run would pay."""
+    from ..models import price_text
+
+    counts = ", ".join(f"{plan.standing.count(word)} {word}" for word in dict.fromkeys(plan.standing))
+    named = f"order {short(plan.digest)}" if plan.digest else "order not known before it is rendered"
+    pays = f"{float(plan.to_pay):g} s, {price_text(plan.to_pay_credits, plan.provider)}" if plan.to_pay else "nothing"
+    unsure = "; for what is unknown see runway-node tasks" if plan.digest and "unknown" in plan.standing else ""
+    return f"{named}: {counts}; a run would pay {pays}{unsure}"

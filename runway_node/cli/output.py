@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 REPEAT_AFTER = 30.0
 """Where no bar can be drawn, a phase that lasts is told again after so many seconds."""
 
-_KEPT = frozenset({"submitted", "warning", "retrying"})
+_KEPT = frozenset({"owned", "submitted", "warning", "retrying"})
 """Phases whose message stays on the screen: a task id is worth its money."""
+
+_ENDS = frozenset({"refused", "failed", "cancelled", "ambiguous", "interrupted"})
+"""Phases that a person is told as the command's error, once."""
 
 
 def unsigned(text: str) -> str:
@@ -49,8 +52,8 @@ class Show:
         self.json = json
         self.debug = debug
         self._progress: Progress | None = None
-        self._bar: TaskID | None = None
-        self._last: tuple[str, float] = ("", 0.0)
+        self._bars: dict[str, TaskID] = {}
+        self._last: dict[str, tuple[str, float]] = {}
         self._warned: set[str] = set()
 
     def line(self, values: Mapping[str, Any]) -> None:
@@ -71,34 +74,37 @@ class Show:
         else:
             typer.echo(text, err=True)
 
-    def event(self, event: Event) -> None:
-        """One event of an order: what `on_progress` is called with."""
+    def event(self, event: Event, who: str = "") -> None:
+        """One event of an order: what `on_progress` is called with; *who* tells several orders apart."""
         if self.json:
             self.line(event.model_dump(mode="json", exclude_none=True))
             return
+        named = f"{who} {event.phase}".lstrip()
         if event.phase in _KEPT:
             self._warned.add(event.message)
-            self.note(f"{event.phase}: {event.message}" + _task(event))
+            self.note(f"{named}: {event.message}" + _task(event))
+        elif event.phase in _ENDS:
+            return
         elif sys.stderr.isatty():
-            self._draw(event)
+            self._draw(event, who, named)
         else:
-            self._tell(event)
+            self._tell(event, who, named)
 
-    def _draw(self, event: Event) -> None:
+    def _draw(self, event: Event, who: str, named: str) -> None:
         if self._progress is None:
-            self._progress = _progress()
-            self._bar = self._progress.add_task("", total=1.0, phase="", note="")
+            self._progress, self._bars = _progress(), {}
             self._progress.start()
-        assert self._bar is not None
-        self._progress.update(self._bar, completed=event.overall, phase=event.phase, note=_words(event))
+        if who not in self._bars:
+            self._bars[who] = self._progress.add_task("", total=1.0, phase="", note="")
+        self._progress.update(self._bars[who], completed=event.overall, phase=named, note=_words(event))
 
-    def _tell(self, event: Event) -> None:
-        phase, told = self._last
+    def _tell(self, event: Event, who: str, named: str) -> None:
+        phase, told = self._last.get(who, ("", 0.0))
         seconds = event.seconds or 0.0
         if event.phase != phase or seconds - told >= REPEAT_AFTER:
-            self._last = (event.phase, seconds)
+            self._last[who] = (event.phase, seconds)
             words = _words(event)
-            self.note(f"{event.phase}: {words}" if words else event.phase)
+            self.note(f"{named}: {words}" if words else named)
 
     def result(self, values: Mapping[str, Any]) -> None:
         """The last JSON line of a command that did what it was asked."""
@@ -113,15 +119,18 @@ class Show:
                 self.note(f"warning: {warning}")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table for a person on stdout."""
+        """A table for a person on stdout; an id or a path is folded there, never cut."""
+        if self.json:
+            return
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+        table = Table(*(Column(head, overflow="fold") for head in heads), box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*row)
         # Piped, a line stays a line.
-        Console(width=None if sys.stdout.isatty() else 240, markup=False, highlight=False).print(table)
+        wide = max(240, max((sum(2 * len(cell) + 2 for cell in row) for row in rows), default=0))
+        Console(width=None if sys.stdout.isatty() else wide, markup=False, highlight=False).print(table)
 
     def error(self, error: BaseException, exit_code: int) -> None:
         """One line: what is wrong, and the mend; the traceback under `--debug`."""

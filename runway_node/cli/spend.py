@@ -17,7 +17,7 @@ from ..errors import RunwayNodeError
 from .output import Show
 
 if TYPE_CHECKING:
-    from ..models import Event, Result
+    from ..models import Event, Result, Step
     from ..planning import Plan
     from ..settings import Settings
 
@@ -32,7 +32,8 @@ def spend(show: Show, settings: Settings, versions: dict[str, Any], *, sure: boo
     from ..models import Step
     from .footage import make_clip
 
-    step = Step(prompt=PROMPT, provider=settings.choose_provider())
+    # A key of its own: asked for a second time, it is a second order, not the first one's take.
+    step = Step(prompt=PROMPT, provider=settings.choose_provider(), key=f"doctor {datetime.now(UTC).isoformat()}")
     with tempfile.TemporaryDirectory(prefix="runway-node-") as folder:
         clip = Path(folder) / "clip.mp4"
         make_clip(clip, SECONDS)
@@ -40,7 +41,7 @@ def spend(show: Show, settings: Settings, versions: dict[str, Any], *, sure: boo
         _ask(show, plan, sure=sure)
         report = Report(settings, versions)
         try:
-            result = _order(show, clip, plan, settings, report)
+            result = _order(show, clip, step, plan, settings, report)
         except (RunwayNodeError, KeyboardInterrupt) as error:
             report.failed(error)
             raise
@@ -60,9 +61,8 @@ def _ask(show: Show, plan: Plan, *, sure: bool) -> None:
         raise typer.Exit(1)
 
 
-def _order(show: Show, clip: Path, plan: Plan, settings: Settings, report: Report) -> Result:
+def _order(show: Show, clip: Path, step: Step, plan: Plan, settings: Settings, report: Report) -> Result:
     from ..engine import Stop, run
-    from ..models import Step
     from .order import detach_on_term
 
     def hear(event: Event) -> None:
@@ -72,7 +72,7 @@ def _order(show: Show, clip: Path, plan: Plan, settings: Settings, report: Repor
     stop = Stop()
     report.planned(plan)
     with detach_on_term(stop), report.log:
-        result = run(clip, Step(prompt=PROMPT, provider=plan.provider), settings=settings, stop=stop, on_progress=hear)
+        result = run(clip, step, settings=settings, stop=stop, on_progress=hear)
     report.done(result)
     return result
 

@@ -151,5 +151,6 @@ def _run(show: Show, before: Path, after: Path, prompt: str, settings: Settings)
 
     stop = Stop()
     with detach_on_term(stop):
-        step = build(Step, prompt=prompt, provider="runway")
+        # A key of its own: another demo is another order, and shows the whole way again.
+        step = build(Step, prompt=prompt, provider="runway", key=f"demo {time.time_ns()}")
         return run(before, step, after, settings=settings, stop=stop, on_progress=show.event, force=True)
