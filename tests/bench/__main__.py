@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import importing, preparing, sending, whole
+from . import importing, ledger, preparing, sending, whole
 from .measure import FULL, QUICK, Row, Sizes, server
 
 LEGEND = (
@@ -22,7 +22,7 @@ LEGEND = (
 )
 
 
-PARTS = ("importing", "sending", "preparing", "whole")
+PARTS = ("importing", "ledger", "sending", "preparing", "whole")
 
 
 def main() -> None:
@@ -47,6 +47,8 @@ def main() -> None:
 def _measured(part: str, folder: Path, sizes: Sizes) -> tuple[list[Row], list[str]]:
     if part == "importing":
         return importing.rows(sizes), []
+    if part == "ledger":
+        return ledger.rows(folder, sizes), []
     if part == "preparing":
         return preparing.rows(folder, sizes), []
     if part == "whole":
