@@ -20,6 +20,10 @@ LOST = Fault(where="create", kind="reset")
 """The order arrives, its answer does not."""
 
 
+HOUR = 3600.0
+"""By the sandbox's clock, which a test moves."""
+
+
 class Hasty(Stop):
     """A stop whose waits are cut to 30 milliseconds: back-off is counted, not slept."""
 
@@ -45,11 +49,16 @@ class Shop:
         how = {"policy": Policy(**policy), "settings": settings, "stop": stop, "on_progress": self.events.append}
         return run(self.source, step or Step(prompt=prompt), out, **how)
 
-    def left(self, prompt="dusk", seconds=0.6, **how):
-        """Order, and leave it running for so many seconds; gives the task's id."""
-        self.sandbox.add(Fault(where="create", kind="hangs", seconds=seconds))
+    def left(self, prompt="dusk", *, runs=False, fails=False, **how):
+        """Order, and leave the task: it ends with that, well or not, or *runs* for an hour; gives its id."""
+        self.sandbox.add(Fault(where="create", kind="hangs", seconds=HOUR))
         with pytest.raises(errors.StillRunning) as caught:
             self(prompt, timeout=0.1, **how)
+        if fails:
+            self.sandbox.befall(self.sandbox.tasks[caught.value.task_id], Fault(where="poll", kind="failed"))
+        if not runs:
+            clock = self.sandbox.clock
+            self.sandbox.clock = lambda: clock() + 2 * HOUR
         return caught.value.task_id
 
     def lost(self, prompt="dusk", **how):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -37,7 +36,7 @@ def test_no_ledger_is_an_empty_one(filed):
 
 def test_an_open_call_says_what_to_do(shop):
     """A task that was left running is listed with all that a person needs."""
-    task_id = shop.left("at dusk", seconds=60)
+    task_id = shop.left("at dusk", runs=True)
     one = shop.open
     assert (one.state, one.task_id, one.busy, one.attempt) == ("submitted", task_id, False, 1)
     assert (one.source, one.prompt, one.model, one.credits) == ("shot.mp4", "at dusk", "aleph2", 56)
@@ -108,8 +107,7 @@ def test_resume_finishes_what_was_left(shop):
 
 def test_resume_goes_on_where_one_failed(shop):
     """What failed is said, with its order; the others are finished."""
-    shop.sandbox.add(Fault(where="poll", kind="failed", skip=1))
-    failed, fine = shop.left("dusk"), shop.left("dawn")
+    failed, fine = shop.left("dusk", fails=True), shop.left("dawn")
     found = {one.task_id: one for one in runway_node.resume(settings=shop.settings())}
     assert sorted(one.state for one in found.values()) == ["failed", "stored"]
     assert {failed, fine} == set(found)
@@ -140,7 +138,7 @@ def test_resume_leaves_a_live_run_alone(shop):
 
 def test_a_stopped_resume_cancels_nothing(shop):
     """Stopped, it says so; the task runs on and is still listed."""
-    task_id = shop.left(seconds=60)
+    task_id = shop.left(runs=True)
     stop = Stop()
     threading.Timer(0.3, stop.set).start()
     with pytest.raises(errors.Interrupted):
@@ -170,7 +168,7 @@ def test_an_id_that_could_not_be_stored_is_resumed(shop, monkeypatch):
 
 def test_cancel_ends_a_running_task(shop):
     """On runway the task is cancelled, by the order's digest or the task's id."""
-    task_id = shop.left(seconds=60)
+    task_id = shop.left(runs=True)
     done = runway_node.cancel(task_id, settings=shop.settings())
     assert (done.state, done.path, done.error) == ("cancelled", None, "")
     assert (shop.sandbox.counters.deletes, runway_node.orders(settings=shop.settings())) == (1, ())
@@ -178,8 +176,7 @@ def test_cancel_ends_a_running_task(shop):
 
 def test_cancel_fetches_what_has_finished(shop):
     """A task that ended meanwhile is fetched, not destroyed."""
-    shop.left(seconds=0.2)
-    threading.Event().wait(0.3)
+    shop.left()
     done = runway_node.cancel(shop.open.digest[:8], settings=shop.settings())
     assert (done.state, done.path.is_file(), done.error) == ("stored", True, "")
     assert shop.sandbox.counters.deletes == 0
@@ -188,7 +185,7 @@ def test_cancel_fetches_what_has_finished(shop):
 
 def test_cancel_is_refused_where_there_is_none(shop):
     """CometAPI has no cancel: said, with the task that runs on."""
-    task_id = shop.left(provider="cometapi", seconds=60)
+    task_id = shop.left(provider="cometapi", runs=True)
     with pytest.raises(errors.WrongUse, match=f"cometapi has no cancel.*{task_id}"):
         runway_node.cancel(task_id, settings=shop.settings("cometapi"))
 
@@ -392,9 +389,7 @@ def test_a_rescued_id_is_listed(shop, monkeypatch):
 
 def test_a_cancelled_call_that_had_failed_is_over(shop):
     """What the provider says of its end is written down, and it is listed no longer."""
-    shop.sandbox.add(Fault(where="poll", kind="failed"))
-    task_id = shop.left(seconds=0.3)
-    time.sleep(0.5)
+    task_id = shop.left(fails=True)
     assert runway_node.cancel(task_id, settings=shop.settings()).state == "failed"
     assert runway_node.orders(settings=shop.settings()) == ()
 
@@ -423,7 +418,7 @@ def test_a_running_task_is_not_replaced_by_another(shop):
 
 def test_a_finished_call_is_given_to_a_new_key_of_its_account(shop):
     """The key was changed before the take came home: attaching the same task says whom to ask with."""
-    task_id = shop.left(seconds=0.2)
+    task_id = shop.left()
     with Ledger(shop.settings()) as ledger:
         ((row, _),) = Books(ledger).latest()
         ledger.move(ledger.change(row, fingerprint="an old key's"), "succeeded")

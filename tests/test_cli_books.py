@@ -84,7 +84,7 @@ def test_an_empty_list_says_so(shop, program, told, verb, words, last):
 
 def test_tasks_lists_what_is_open_and_what_to_do(shop, program, told):
     """A row with the short digest, and below it the whole task id and the advice; under --json every field."""
-    task_id = shop.left("[bold]the same\nstreet[/bold] at dusk, wet asphalt everywhere", seconds=60)
+    task_id = shop.left("[bold]the same\nstreet[/bold] at dusk, wet asphalt everywhere", runs=True)
     code, out, _ = program("tasks")
     heads, row, _, advice = out.splitlines()
     assert (code, heads.split()[0]) == (0, "order")
@@ -139,7 +139,7 @@ def test_plan_tells_what_is_owned_and_what_to_pay(shop, program, told):
     """To pay, under way, unknown and owned, and what a run would pay."""
     look = ("plan", "shot.mp4", "-p")
     assert "1 to pay; a run would pay 2 s, 56 credits, $0.56" in program(*look, "dusk")[1]
-    shop.left("dawn", seconds=60)
+    shop.left("dawn", runs=True)
     assert "1 under way; a run would pay nothing" in program(*look, "dawn")[1]
     shop.lost("noon")
     assert "1 unknown; a run would pay nothing; for what is unknown see runway-node tasks" in program(*look, "noon")[1]
@@ -226,14 +226,12 @@ def test_resume_finishes_and_says_where(shop, program, told):
 
 def test_resume_says_what_could_not_be_had(shop, program, told):
     """One failed, one is there: exit 1, and the failed order is named with its reason."""
-    shop.left("dawn")
-    shop.sandbox.add(Fault(where="poll", kind="failed"))
+    shop.left("dawn", fails=True)
     code, lines = told("resume")
     finished = [line for line in lines if line["phase"] == "finished"]
     assert (code, lines[-1]["finished"], len(finished)) == (1, 0, 1)
     assert lines[-1]["unfinished"] == [finished[0]["digest"]]
-    shop.left("dusk")
-    shop.sandbox.add(Fault(where="poll", kind="failed"))
+    shop.left("dusk", fails=True)
     code, out, err = program("resume")
     assert (code, out) == (1, "")
     assert " is failed: " in err
@@ -254,7 +252,7 @@ def test_a_stopped_resume_leaves_the_task(shop, sign):
     """Neither Ctrl-C nor SIGTERM cancels what resume waits for: exit 130, the task runs on."""
     if os.name == "nt":
         pytest.skip("there are no such signals there")
-    shop.left(seconds=60)
+    shop.left(runs=True)
     with start("resume", "--json", cwd=shop.folder) as running:
         assert any('"phase": "running"' in line for line in running.stdout)
         running.send_signal(getattr(signal, sign))
@@ -269,22 +267,20 @@ def test_a_stopped_resume_leaves_the_task(shop, sign):
 
 def test_cancel(shop, program, told, monkeypatch):
     """On runway the task ends; on cometapi it is refused, for it runs on."""
-    task_id = shop.left(seconds=60)
+    task_id = shop.left(runs=True)
     assert program("cancel", task_id)[:2] == (0, f"Task {task_id} was cancelled\n")
     assert shop.sandbox.counters.deletes == 1
     for name, value in shop.served.env("cometapi").items():
         monkeypatch.setenv(name, value)
-    task_id = shop.left(provider="cometapi", seconds=60)
+    task_id = shop.left(provider="cometapi", runs=True)
     code, lines = told("cancel", task_id)
     assert (code, lines[-1]["error"], "has no cancel" in lines[-1]["message"]) == (2, "WrongUse", True)
 
 
 def test_cancel_of_a_finished_task_fetches_it(shop, told):
     """What has finished is brought home, and told as that."""
-    task_id = shop.left(seconds=0.2)
+    task_id = shop.left()
     code, (last,) = told("cancel", task_id)
-    while last["state"] == "cancelled":  # it was not that far: another one
-        code, (last,) = told("cancel", shop.left(seconds=0.0))
     assert (code, last["phase"], last["state"], Path(last["path"]).is_file()) == (0, "result", "stored", True)
 
 
@@ -364,7 +360,7 @@ def test_gc_frees_takes_by_age_only(shop, program, args):
 def test_doctor_tells_of_the_ledger(shop, program):
     """Where it is, on which file system, how many calls are open; before the first order that there is none yet."""
     assert "not there yet" in program("doctor")[1]
-    shop.left(seconds=60)
+    shop.left(runs=True)
     code, out, _ = program("doctor")
     (line,) = [line for line in out.splitlines() if "ledger" in line.split()[:2]]
     assert code == 0

@@ -69,7 +69,7 @@ def test_export_overwrites_only_by_force(shop):
 
 def test_export_of_what_is_not_fetched(shop):
     """An order without a take says where it stands."""
-    shop.left(seconds=60)
+    shop.left(runs=True)
     with pytest.raises(errors.NotFetched, match="is submitted"):
         runway_node.export(shop.open.digest, shop.folder / "out.mp4", settings=shop.settings())
 
