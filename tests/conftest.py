@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -14,9 +15,14 @@ PREFIXES = ("COMETAPI_", "RUNWAYML_", "RUNWAY_NODE_")
 
 
 def pytest_configure(config):
-    """Load `runway_sandbox` where neither an installed entry point nor `-p` did."""
+    """Load `runway_sandbox` where neither an installed entry point nor `-p` did, and let what is started hear Ctrl-C.
+
+    A shell starts what it puts into the background deaf to it.
+    """
     import runway_node.sandbox.plugin as plugin
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.pluginmanager.is_registered(plugin):
         config.pluginmanager.register(plugin, PLUGIN)
 
