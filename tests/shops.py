@@ -44,9 +44,11 @@ class Shop:
     def settings(self, provider="runway", **values):
         return self.served.settings(provider, **self.values, **values)
 
-    def __call__(self, prompt="dusk", out=None, *, provider="runway", settings=None, step=None, stop=None, **policy):
-        settings = settings or self.settings(provider)
-        how = {"policy": Policy(**policy), "settings": settings, "stop": stop, "on_progress": self.events.append}
+    def __call__(
+        self, prompt="dusk", out=None, *, provider="runway", settings=None, step=None, stop=None, hear=None, **policy
+    ):
+        settings, hear = settings or self.settings(provider), hear or self.events.append
+        how = {"policy": Policy(**policy), "settings": settings, "stop": stop, "on_progress": hear}
         return run(self.source, step or Step(prompt=prompt), out, **how)
 
     def left(self, prompt="dusk", *, runs=False, fails=False, **how):

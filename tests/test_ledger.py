@@ -12,7 +12,7 @@ from runway_node.engine.desk import Desk
 from runway_node.engine.report import Report
 from runway_node.engine.stop import Stop
 from runway_node.errors import SettingsError, TaskFailed
-from runway_node.ledger import MOVES, STATES, Books, IllegalMove, Moved, ResultRow, may, verdict
+from runway_node.ledger import MOVES, STATES, Books, IllegalMove, Moved, ResultRow, Seen, may, verdict
 from runway_node.models import Limits
 
 from .ledgers import call, digest, order, room_fixture, run_fixture, server_fixture  # noqa: F401 - fixtures
@@ -94,10 +94,11 @@ def test_a_live_intent_is_not_ordered_again_even_by_name(room):
 def test_verdicts_know_every_state():
     """For every state, holder and wish there is a word, and an order of one's own goes on."""
     flags = [{"reorder": one, "resubmit": two} for one in (False, True) for two in (False, True)]
-    for state in (None, *STATES):
-        for wish in flags:
-            assert verdict(state, alive=True, ours=True, **wish) != "wait"
-            assert verdict(state, alive=False, ours=False, **wish) != "wait"
+    for wish in flags:
+        assert verdict([], **wish) == (None, "claim")
+        for state in STATES:
+            assert verdict([Seen(state, alive=True, ours=True)], **wish)[1] != "wait"
+            assert verdict([Seen(state)], **wish)[1] != "wait"
 
 
 def test_a_claim_that_its_run_left_is_taken_over_at_once(room):

@@ -123,12 +123,10 @@ class Process:
         match claim.verdict:
             case "claim" | "take over":
                 self.stage = "prepared"
-                if claim.verdict == "claim":
-                    self.made += 1
-                    scope, segment, number = self.row.key
-                    last = before.get((scope, segment, number - 1))
-                    assert self.made == 1
-                    assert last in {None, "refused", "failed", "cancelled"} | AGAIN[self.again]
+                self.made += claim.verdict == "claim"
+                assert self.made <= 1
+                earlier = {state for key, state in before.items() if key[:2] == self.row.key[:2]}
+                assert earlier <= {"claimed", "refused", "failed", "cancelled"} | AGAIN[self.again]
             case "adopt":
                 self.stage = "fetching" if self.row.state == "succeeded" else "polling"
             case "wait":

@@ -9,7 +9,7 @@ from .database import FILE, Database, file_system
 from .ledger import IllegalMove, Ledger, Moved
 from .records import Attempt, Call, Claim, OrderRow, ResultRow, Sending, TakeRow, Terms
 from .rows import Alive
-from .states import IN_FLIGHT, MOVES, OPEN, PAID, STATES, State, Verdict, may, verdict
+from .states import IN_FLIGHT, MOVES, OPEN, PAID, STATES, Seen, State, Verdict, may, verdict
 
 __all__ = [
     "FILE",
@@ -29,6 +29,7 @@ __all__ = [
     "Moved",
     "OrderRow",
     "ResultRow",
+    "Seen",
     "Sending",
     "State",
     "TakeRow",

@@ -5,16 +5,18 @@ Only reads; rows of sandboxes are told apart by their scope, rows of other accou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, or_, select
 
 from ..errors import Unknown
 from .ledger import Ledger
 from .records import Attempt, OrderRow, TakeRow
+from .rows import seen
 from .schema import attempts, orders
-from .states import OPEN, PAID, State
+from .states import OPEN, State, telling
 
 LEAST = 6
 """Characters of a digest or an id that may stand for the whole."""
@@ -31,26 +33,26 @@ class Books:
         self._ledger = ledger
 
     def latest(self, states: Sequence[State] | None = None) -> list[tuple[Attempt, OrderRow]]:
-        """Each segment's newest attempt, and older ones that were paid too, with their orders; oldest first.
+        """The attempts that still matter (see `states.telling`), with their orders; oldest first.
 
         Args:
             states: Only those in one of them.
 
         """
-        newest = (
-            select(attempts.c.scope, attempts.c.segment, func.max(attempts.c.attempt).label("attempt"))
-            .where(self._mine(attempts.c.scope))
-            .group_by(attempts.c.scope, attempts.c.segment)
-            .subquery()
-        )
-        same = [attempts.c[name] == newest.c[name] for name in ("scope", "segment")]
-        # After a resubmission the late answer of the attempt before may be a second paid task: it is not lost either.
-        either = or_(attempts.c.attempt == newest.c.attempt, attempts.c.state.in_(sorted(PAID)))
-        query = select(attempts).join(newest, and_(*same)).where(either)
-        query = query.order_by(attempts.c.claimed, attempts.c.attempt)
+        query = select(attempts).where(self._mine(attempts.c.scope))
         if states is not None:
-            query = query.where(attempts.c.state.in_(list(states)))
-        return self._with_orders([Attempt(**row) for row in self._rows(query)])
+            some = select(attempts.c.segment).where(attempts.c.state.in_(list(states)))
+            query = query.where(attempts.c.segment.in_(some))
+        found = self._telling(map(_attempt, self._rows(query.order_by(attempts.c.attempt))))
+        wanted = [row for row in found if states is None or row.state in states]
+        return self._with_orders(sorted(wanted, key=lambda row: (row.claimed, row.attempt)))
+
+    def _telling(self, tries: Iterable[Attempt]) -> list[Attempt]:
+        """Of any attempts, those that still matter; of each segment's the one that decides last."""
+        segments = defaultdict(list)
+        for row in tries:
+            segments[row.scope, row.segment].append(row)
+        return [rows[index] for rows in segments.values() for index in telling(seen(rows, self._ledger.alive))]
 
     def open(self) -> list[tuple[Attempt, OrderRow]]:
         """Those that are not over; claims that nobody holds any more are, for nothing was sent."""
@@ -84,26 +86,21 @@ class Books:
         return sum(1 for other in self._rows(query) if Attempt(**other).key != row.key)
 
     def find(self, which: str) -> tuple[Attempt, OrderRow]:
-        """The newest attempt of an order by the start of its digest, or of a call by its task id.
+        """An order's attempt that decides, by the start of its digest; or the one that had a task, by that task's id.
 
         Raises:
             Unknown: There is none, or more than one; says what there is.
 
         """
-        latest = self.latest()
-        found = [pair for pair in latest if _called(which, pair[0])] or self._earlier(which, latest)
-        if len({order.digest for _, order in found}) == 1:
-            return found[-1]
-        if found:
-            names = ", ".join(sorted({order.digest[:12] for _, order in found}))
-            raise Unknown(f"{which} may be any of {names}", "Give more of it")
-        raise Unknown(f"The ledger has no order or task {which}", self._what_there_is(which))
-
-    def _earlier(self, which: str, latest: list[tuple[Attempt, OrderRow]]) -> list[tuple[Attempt, OrderRow]]:
-        """The order one of whose earlier attempts had that task."""
-        had = self._rows(select(attempts).where(attempts.c.task_id == which, self._mine(attempts.c.scope)))
-        segments = {row["segment"] for row in had}
-        return [pair for pair in latest if pair[0].segment in segments]
+        mine = select(attempts).where(self._mine(attempts.c.scope)).order_by(attempts.c.attempt)
+        found = [row for row in map(_attempt, self._rows(mine)) if _called(which, row)]
+        names = sorted({row.order_digest[:12] for row in found})
+        if len(names) > 1:
+            raise Unknown(f"{which} may be any of {', '.join(names)}", "Give more of it")
+        if not found:
+            raise Unknown(f"The ledger has no order or task {which}", self._what_there_is(which))
+        exact = [row for row in found if row.task_id == which]
+        return self._with_orders((exact or self._telling(found))[-1:])[0]
 
     def _what_there_is(self, which: str) -> str:
         label = self._elsewhere(which)
@@ -114,7 +111,7 @@ class Books:
         return f"The newest are {', '.join(dict.fromkeys(names))}" if names else "It has no orders yet"
 
     def _elsewhere(self, which: str) -> str | None:
-        rows = (Attempt(**row) for row in self._rows(select(attempts).where(~self._mine(attempts.c.scope))))
+        rows = map(_attempt, self._rows(select(attempts).where(~self._mine(attempts.c.scope))))
         return next((row.scope.partition("#")[0] for row in rows if _called(which, row)), None)
 
     def _mine(self, column: Any) -> Any:
@@ -136,6 +133,10 @@ class Books:
             for row in self._rows(select(orders).where(orders.c.digest.in_(digests[begin : begin + MANY])))
         }
         return [(row, found[row.scope, row.order_digest]) for row in rows]
+
+
+def _attempt(row: Any) -> Attempt:
+    return Attempt(**row)
 
 
 def _called(which: str, row: Attempt) -> bool:

@@ -137,11 +137,13 @@ class Ledger(Shelf):
         return [OrderRow(**row) for row in self._all(select(orders).where(where).order_by(orders.c.created.desc()))]
 
     def last(self, scope: str, segment: str) -> Attempt | None:
-        """The segment's newest attempt, or the paid one before it, where the newest came to nothing."""
+        """The segment's attempt that decides what a run would do: see `states.telling`."""
         if self.missing:
             return None
         with self.database.read() as conn:
-            return rows.best(conn, scope, segment)
+            found = rows.tries(conn, scope, segment)
+            index, _ = verdict(rows.seen(found, self._alive_in(conn)))
+            return None if index is None else found[index]
 
     def current(self, row: Attempt) -> Attempt:
         """The row as it is now."""
@@ -173,18 +175,22 @@ class Ledger(Shelf):
             alive = self._alive_in(conn)
             now = self.database.now(conn)
             rows.freeze(conn, order, now)
-            found = [rows.best(conn, order.scope, call.segment) for call in calls]
-            words = _verdicts(found, holder, alive, reorder=reorder, resubmit=resubmit)
+            found = [rows.tries(conn, order.scope, call.segment) for call in calls]
+            judged = [
+                verdict(rows.seen(tries, alive, holder), reorder=reorder, resubmit=resubmit) for tries in found
+            ]  # fmt: skip
+            words = _together([word for _, word in judged])
             pays = [call for call, word in zip(calls, words, strict=True) if word in PAYS]
             if pays:
                 spent = functools.partial(rows.today, conn, order.scope, now, holder, alive)
                 check_limits(limits, *rows.sums(pays), terms.model, spent, provider=terms.provider)
 
-            def act(call: Call, row: Attempt | None, word: Verdict) -> Claim | None:
-                if row is not None and row.state == "intent" and word in {"ambiguous", "claim"}:
-                    row = rows.put(conn, row, state="ambiguous")
+            def act(call: Call, tries: list[Attempt], index: int | None, word: Verdict) -> Claim | None:
+                if word in {"ambiguous", "claim"}:
+                    tries = [rows.given_up(conn, row, alive) for row in tries]
+                row = None if index is None else tries[index]
                 if word == "claim":
-                    number = row.attempt + 1 if row else 1
+                    number = tries[-1].attempt + 1 if tries else 1
                     made = rows.insert_claim(conn, order, call, terms, holder, number, now)
                     return Claim(verdict=word, row=made, before=row)
                 if row is None:
@@ -196,8 +202,8 @@ class Ledger(Shelf):
                     row = rows.put(conn, row, holder=holder)
                 return Claim(verdict=word, row=row)
 
-            given = (act(*one) for one in zip(calls, found, words, strict=True))
-            return [claim for claim in given if claim is not None]
+            told = zip(calls, found, (index for index, _ in judged), words, strict=True)
+            return [claim for one in told if (claim := act(*one)) is not None]
 
     def intend(self, row: Attempt, holder: str, slots: int, *, balance: float | None) -> tuple[Sending, Attempt]:
         """The last act before the POST: whether it may go, by the holder's token and a free slot.
@@ -213,8 +219,9 @@ class Ledger(Shelf):
             ) from error
         with self.database.write() as conn:
             now_row = rows.current(conn, row)
-            if now_row.holder != holder or now_row.state != "claimed":
-                return "lost", now_row
+            paid = [one for one in rows.tries(conn, row.scope, row.segment) if one.state in PAID]
+            if now_row.holder != holder or now_row.state != "claimed" or paid:
+                return "lost", now_row  # paid: an earlier attempt's answer came after all
             if not self._alive_in(conn)(holder):
                 raise LedgerError("The run lost its lock on the ledger, so others take it for dead", "Run it again")
             if len(rows.in_flight(conn, row.scope, row.fingerprint, self._alive_in(conn))) >= slots:
@@ -373,20 +380,8 @@ PAYS: frozenset[Verdict] = frozenset({"claim", "take over"})
 STUCK: frozenset[Verdict] = frozenset({"ambiguous", "expired"})
 
 
-def _verdicts(
-    found: Sequence[Attempt | None], holder: str, alive: rows.Alive, *, reorder: bool, resubmit: bool
-) -> list[Verdict]:
+def _together(words: list[Verdict]) -> list[Verdict]:
     """What to do with each segment; where one is for a person to decide, the others are left as they are."""
-    words = [
-        verdict(
-            row.state if row else None,
-            alive=row is not None and alive(row.holder),
-            ours=row is not None and row.holder == holder,
-            reorder=reorder,
-            resubmit=resubmit,
-        )
-        for row in found
-    ]
     if not STUCK & set(words):
         return words
     return [word if word in STUCK or word == "owned" else "wait" for word in words]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Update, bindparam, case, func, insert, select
 from ..errors import LedgerError
 from .records import Attempt, Call, OrderRow, Terms
 from .schema import attempts, orders
-from .states import IN_FLIGHT, PAID
+from .states import HELD, IN_FLIGHT, Seen
 
 log = logging.getLogger("runway_node")
 
@@ -42,13 +42,7 @@ def same(table: Any, values: dict[str, Any]) -> list[Any]:
 KEY = ("scope", "segment", "attempt")
 ORDER = select(orders).where(*is_(orders, "scope", "digest"))
 ATTEMPT = select(attempts).where(*is_(attempts, *KEY))
-LAST = select(attempts).where(*is_(attempts, "scope", "segment")).order_by(attempts.c.attempt.desc()).limit(1)
-LAST_PAID = (
-    select(attempts)
-    .where(*is_(attempts, "scope", "segment"), attempts.c.state.in_(sorted(PAID)))
-    .order_by(attempts.c.attempt.desc())
-    .limit(1)
-)
+ATTEMPTS = select(attempts).where(*is_(attempts, "scope", "segment")).order_by(attempts.c.attempt)
 FLYING = select(attempts).where(attempts.c.state.in_(sorted(IN_FLIGHT)), *is_(attempts, "scope", "fingerprint"))
 _TODAY = *is_(attempts, "scope"), attempts.c.claimed >= bindparam("midnight")
 CLAIMS = select(attempts).where(*_TODAY, attempts.c.state == "claimed")
@@ -108,19 +102,17 @@ def current(conn: Connection, row: Attempt) -> Attempt:
     return found
 
 
-def last(conn: Connection, scope: str, segment: str) -> Attempt | None:
-    """The segment's newest attempt."""
-    row = conn.execute(LAST, given(scope=scope, segment=segment)).mappings().first()
-    return Attempt(**row) if row else None
+def tries(conn: Connection, scope: str, segment: str) -> list[Attempt]:
+    """The segment's attempts, oldest first."""
+    return [Attempt(**row) for row in conn.execute(ATTEMPTS, given(scope=scope, segment=segment)).mappings()]
 
 
-def best(conn: Connection, scope: str, segment: str) -> Attempt | None:
-    """The newest attempt; an older one that is paid, where the newest came to nothing."""
-    newest = last(conn, scope, segment)
-    if newest is None or newest.state in PAID or newest.state in {"claimed", "intent"}:
-        return newest
-    paid = conn.execute(LAST_PAID, given(scope=scope, segment=segment)).mappings().first()
-    return Attempt(**paid) if paid else newest
+def seen(found: Sequence[Attempt], alive: Alive, holder: str | None = None) -> list[Seen]:
+    """The attempts as `states` judges them, for the run that holds rows as *holder*."""
+    return [
+        Seen(row.state, alive=row.state in HELD and alive(row.holder), ours=row.holder == holder and holder is not None)
+        for row in found
+    ]
 
 
 def insert_claim(
@@ -158,11 +150,8 @@ def put(conn: Connection, row: Attempt, **values: Any) -> Attempt:
 def in_flight(conn: Connection, scope: str, fingerprint: str, alive: Alive) -> list[Attempt]:
     """The calls that hold a slot of this account; an unanswered one whose sender died becomes ambiguous."""
     answer = conn.execute(FLYING, given(scope=scope, fingerprint=fingerprint))
-    found = [Attempt(**row) for row in answer.mappings().all()]
-    dead = [row for row in found if row.state == "intent" and not alive(row.holder)]
-    for row in dead:
-        put(conn, row, state="ambiguous")
-    return [row for row in found if row not in dead]
+    found = [given_up(conn, Attempt(**row), alive) for row in answer.mappings().all()]
+    return [row for row in found if row.state in IN_FLIGHT]
 
 
 def today(conn: Connection, scope: str, now: float, holder: str, alive: Alive) -> float:
@@ -174,6 +163,11 @@ def today(conn: Connection, scope: str, now: float, holder: str, alive: Alive) -
     claims = [Attempt(**row) for row in conn.execute(CLAIMS, where).mappings()]
     held = sum(row.credits or 0.0 for row in claims if row.holder != holder and alive(row.holder))
     return held + float(conn.scalar(SPENT, where) or 0.0)
+
+
+def given_up(conn: Connection, row: Attempt, alive: Alive) -> Attempt:
+    """The row; an unanswered one whose sender died becomes ambiguous."""
+    return put(conn, row, state="ambiguous") if row.state == "intent" and not alive(row.holder) else row
 
 
 def sums(calls: Sequence[Call]) -> tuple[float, float | None]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 State = Literal[
     "claimed", "intent", "submitted", "succeeded", "stored", "refused", "failed", "cancelled", "expired", "ambiguous"
@@ -39,34 +39,74 @@ OPEN: frozenset[State] = frozenset({"claimed", "intent", "submitted", "succeeded
 PAID: frozenset[State] = frozenset({"submitted", "succeeded", "stored"})
 """There is a task that is, or will be, billed, and its result is ours."""
 
+HELD: frozenset[State] = frozenset({"claimed", "intent", "submitted", "succeeded"})
+"""A run works on these, or died over them."""
+
 Verdict = Literal["claim", "take over", "adopt", "wait", "owned", "ambiguous", "expired"]
 """What a run does with a segment: order it; order what a dead one had claimed; go on with what a dead one had ordered;
 wait for a live one; take what is there; or tell a person, who alone can decide."""
 
 
-def verdict(state: State | None, *, alive: bool, ours: bool, reorder: bool, resubmit: bool) -> Verdict:
-    """What to do with a segment whose last attempt is in *state* (None: there is none).
+class Seen(NamedTuple):
+    """One attempt, as a run finds it.
 
     Args:
         alive: Its holder lives.
         ours: The holder is the one that asks.
+
+    """
+
+    state: State
+    alive: bool = False
+    ours: bool = False
+
+
+def telling(seen: Sequence[Seen], *, reorder: bool = False, resubmit: bool = False) -> list[int]:
+    """Which of a segment's attempts (oldest first) still matter; the last of these decides what a run does.
+
+    A paid one is all that is wanted. Else a live run's is waited for. Else an earlier one of which nobody knows whether
+    it was paid, or whose result is lost, is for a person to judge, whatever became of the attempts after it: leave to
+    order again holds for the command that it was given to. Else it is the newest.
+
+    Args:
         reorder: Order again what cannot be had any more.
         resubmit: Order again what may have been ordered.
 
     """
-    if state is None or state in {"refused", "failed", "cancelled"}:
+    newest = len(seen) - 1
+    live = [newest] if seen and seen[newest].alive and seen[newest].state in {"claimed", "intent"} else []
+    if paid := [index for index, one in enumerate(seen) if one.state in PAID]:
+        return live + paid
+    unclear = [index for index, one in enumerate(seen) if _unclear(one, reorder=reorder, resubmit=resubmit)]
+    return unclear + live or [newest][: len(seen)]
+
+
+def _unclear(one: Seen, *, reorder: bool, resubmit: bool) -> bool:
+    if one.state == "expired":
+        return not reorder
+    return (one.state == "ambiguous" or (one.state == "intent" and not one.alive)) and not resubmit
+
+
+def verdict(seen: Sequence[Seen], *, reorder: bool = False, resubmit: bool = False) -> tuple[int | None, Verdict]:
+    """What to do with a segment, and by which of its attempts (None: there is none)."""
+    indices = telling(seen, reorder=reorder, resubmit=resubmit)
+    if not indices:
+        return None, "claim"
+    return indices[-1], _word(seen[indices[-1]], reorder=reorder, resubmit=resubmit)
+
+
+def _word(one: Seen, *, reorder: bool, resubmit: bool) -> Verdict:
+    if one.state in {"refused", "failed", "cancelled"}:
         return "claim"
-    if state == "stored":
+    if one.state == "stored":
         return "owned"
-    if state == "ambiguous":
-        return "claim" if resubmit else "ambiguous"
-    if state == "expired":
+    if one.state == "expired":
         return "claim" if reorder else "expired"
-    if alive and not ours:
+    if one.state != "ambiguous" and one.alive and not one.ours:
         return "wait"
-    if state == "intent":
+    if one.state in {"ambiguous", "intent"}:
         return "claim" if resubmit else "ambiguous"
-    return "take over" if state == "claimed" else "adopt"
+    return "take over" if one.state == "claimed" else "adopt"
 
 
 def may(before: State, after: State) -> bool:
