@@ -25,6 +25,8 @@ Provider = Literal["cometapi", "runway"]
 KEY_VARIABLES: dict[Provider, str] = {"cometapi": "COMETAPI_KEY", "runway": "RUNWAYML_API_SECRET"}
 """Where each provider's key is read from: CometAPI's documentation and Runway's SDK use these names."""
 
+BASE_URL_VARIABLES: dict[Provider, str] = {"cometapi": "COMETAPI_BASE_URL", "runway": "RUNWAYML_BASE_URL"}
+
 # People paste the base URL with the path that other tools want; the routes below it are ours to add.
 _KNOWN_TAILS = ("/runwayml/v1", "/runwayml", "/v1")
 
@@ -79,13 +81,13 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True, env_prefix="RUNWAY_NODE_"
     )
 
-    cometapi_key: SecretStr | None = Field(None, validation_alias=_both("cometapi_key", "COMETAPI_KEY"))
+    cometapi_key: SecretStr | None = Field(None, validation_alias=_both("cometapi_key", KEY_VARIABLES["cometapi"]))
     cometapi_base_url: BaseUrl = Field(
-        "https://api.cometapi.com", validation_alias=_both("cometapi_base_url", "COMETAPI_BASE_URL")
+        "https://api.cometapi.com", validation_alias=_both("cometapi_base_url", BASE_URL_VARIABLES["cometapi"])
     )
-    runway_key: SecretStr | None = Field(None, validation_alias=_both("runway_key", "RUNWAYML_API_SECRET"))
+    runway_key: SecretStr | None = Field(None, validation_alias=_both("runway_key", KEY_VARIABLES["runway"]))
     runway_base_url: BaseUrl = Field(
-        "https://api.dev.runwayml.com", validation_alias=_both("runway_base_url", "RUNWAYML_BASE_URL")
+        "https://api.dev.runwayml.com", validation_alias=_both("runway_base_url", BASE_URL_VARIABLES["runway"])
     )
     provider: Provider | None = None
     """Used where a step names none; unset: the one whose key is set."""

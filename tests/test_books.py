@@ -439,7 +439,7 @@ def test_a_killed_resume_s_folder_is_swept_and_a_live_one_s_kept(shop):
     """Such folders bear more than a token; a run that begins meanwhile tells the two apart."""
     work = shop.settings().data_dir / "work"
     with Ledger(shop.settings()) as ledger, ledger.holder() as token:
-        live, dead = work / f"{token}-0123456789ab", work / "00000000deadbeef-0123456789ab"
+        live, dead = work / f"{token}-0123456789ab", work / f"{token[:8]}00000000deadbeef-0123456789ab"
         for folder in (live, dead):
             folder.mkdir(parents=True)
         shop()

@@ -36,6 +36,8 @@ from .guard import ForbiddenAddress, Outside, tls
 ANSWER_BYTES = 4 << 20
 """No JSON answer of theirs is near this; more is cut off and not JSON."""
 
+NOT_THERE = frozenset({404, 410})
+
 
 class Later(RunwayNodeError):
     """An exchange failed in a way that may pass; nothing was ordered by it.
@@ -141,7 +143,7 @@ class Client:
         """
         status, headers, text = self._ask("GET", self._task_path(task_id))
         payload = _json(text)
-        if status == 404 or not_there(payload):
+        if status in NOT_THERE or not_there(payload):
             return None
         if 200 <= status < 300 and isinstance(payload, dict):
             return read_task(payload, task_id)
@@ -149,7 +151,9 @@ class Client:
         raise Later(f"HTTP {status} {problem.message}".strip(), retry_after=problem.retry_after)
 
     def cancel(self, task_id: str) -> bool:
-        """Cancel a task that has not ended; False where the provider has no cancel. A finished one loses its output.
+        """Cancel a task that has not ended. A finished one loses its output.
+
+        Gives whether the provider did; it knows no such task (any more) where not, or has no cancel.
 
         Raises:
             Later: No usable answer; it may or may not be cancelled.
@@ -158,7 +162,9 @@ class Client:
         if not self._route.cancels:
             return False
         status, headers, text = self._ask("DELETE", self._task_path(task_id))
-        if 200 <= status < 300 or status == 404:
+        if status in NOT_THERE:
+            return False
+        if 200 <= status < 300:
             return True
         problem = read_problem(status, headers, text)
         raise Later(f"HTTP {status} {problem.message}".strip(), retry_after=problem.retry_after)

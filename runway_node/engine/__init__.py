@@ -119,7 +119,8 @@ async def run_async(
 ) -> Result:
     """`run`, awaited: in a thread of its own, `on_progress` on this loop.
 
-    Cancelling the await stops the run and leaves the remote task running.
+    Cancelling the await stops the run and leaves the remote task running. The thread goes on until an order that is
+    just being sent has its answer, and Python does not end before that.
     """
     loop = asyncio.get_running_loop()
     stop = Stop(also=options.pop("stop", None))
@@ -137,14 +138,14 @@ async def run_async(
     def work() -> None:
         result, error = None, None
         try:
-            result = run(source, step, out, stop=stop, on_progress=_on_loop(loop, listener), **options)
+            result = run(source, step, out, stop=stop, on_progress=_on_loop(loop, listener, stop), **options)
         except BaseException as caught:  # noqa: BLE001 - handed to the awaiting task
             error = caught
         with contextlib.suppress(RuntimeError):  # the loop may be gone
             loop.call_soon_threadsafe(settle, result, error)
 
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), name="runway-node", daemon=True).start()
+    threading.Thread(target=context.run, args=(work,), name="runway-node").start()
     try:
         return await done
     except asyncio.CancelledError:
@@ -152,20 +153,22 @@ async def run_async(
         raise
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, listener: OnProgress | None) -> OnProgress | None:
-    if listener is None:
-        return None
-
+def _on_loop(loop: asyncio.AbstractEventLoop, listener: OnProgress | None, stop: Stop) -> OnProgress:
+    """Hands events to the listener on its loop; with the loop gone nobody waits for the run any more."""
     running: set[asyncio.Task[None]] = set()
 
     def start(event: Event) -> None:
+        if listener is None:
+            return
         task = loop.create_task(hand_over(listener, event))
         running.add(task)
         task.add_done_callback(running.discard)
 
     def forward(event: Event) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop may be gone
+        try:
             loop.call_soon_threadsafe(start, event)
+        except RuntimeError:
+            stop.detach()
 
     return forward
 

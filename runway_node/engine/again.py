@@ -49,7 +49,7 @@ def named_again(row: OrderRow, settings: Settings, policy: Policy) -> Named:
         plan=plan,
         policy=policy,
         settings=settings,
-        stamp=stamp(source),
+        stamp=stamp(source, step_of(row)),
     )
     return Named(order=order, row=row, calls=calls_of(order, row.digest))
 
@@ -65,6 +65,6 @@ def _source(row: OrderRow, plan: Plan) -> Path | Frames:
         raise SourceError(
             f"The clip of order {row.digest[:12]} is not at {path} any more", "Run the order again with it"
         )
-    if not row.content.startswith("key:") and file_hash(path) != row.content:
+    if file_hash(path) != row.file:
         raise SourceError(f"{path} is not the clip of order {row.digest[:12]} any more", "Run the order again with it")
     return path

@@ -156,12 +156,12 @@ def export(
         Desk(settings, ledger, token, Stop(), Report(None)) as desk,
     ):
         row, order = desk.books.find(which)
-        check_output(path, Path(order.path), token, ledger.alive)
+        check_output(path, Path(order.path), settings, token, ledger.alive)
         policy = policy or Policy()
         if not untouched and (there := already(desk, order.scope, order.digest, policy, path, force=force)):
             return there
         got = _obtained(desk, row)
-        check_output(path, got.take.path, token, ledger.alive)
+        check_output(path, got.take.path, settings, token, ledger.alive)
         if untouched:
             return _copied(desk, order, row, got, path, force=force)
         return finished(desk, named_again(order, settings, policy), [got], folder, path, force=force)
@@ -256,7 +256,7 @@ def gc(
         books = Books(ledger)
         old = _old(ledger, books, older_than) if older_than is not None else []
         going = {garbage.path for garbage, _ in old}
-        found = [*_leftovers(settings, ledger, books), *_results(settings, books, going)]
+        found = [*_leftovers(settings, ledger, books), *_results(ledger, books, going)]
         files = tuple(found) + tuple(garbage for garbage, _ in old)
         if not dry_run:
             for garbage in files:
@@ -283,12 +283,14 @@ def _leftovers(settings: Settings, ledger: Ledger, books: Books) -> Iterator[Gar
             yield _garbage(path, "left by a run that died")
 
 
-def _results(settings: Settings, books: Books, going: set[Path]) -> Iterator[Garbage]:
-    """Finished files whose takes and clips are here, whole, and stay: they can be made again."""
+def _results(ledger: Ledger, books: Books, going: set[Path]) -> Iterator[Garbage]:
+    """Finished files that no run is about, whose takes and clips are here, whole, and stay: they can be made again."""
+    settings = ledger.settings
     safe = {
         order.digest[:24]
-        for take, _, order in books.owned()
+        for take, row, order in books.owned()
         if settings.data_dir / take.path not in going
+        and not ledger.alive(row.holder)
         and _is(settings.data_dir / take.path, take.sha256)
         and (not order.path or _is(Path(order.path), order.file))
     }

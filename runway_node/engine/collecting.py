@@ -121,6 +121,12 @@ def clear_remote(desk: Desk, row: Attempt) -> None:
     """Delete the remote task of a stored take, where it was asked for and not done yet."""
     if row.delete_remote != 1 or row.state != "stored" or row.task_id is None:
         return
+    if _whole(desk, row) is None:
+        desk.report.warn(
+            f"task {row.task_id} was not deleted at {row.provider}, for its take is not whole here; "
+            "the same order again fetches it"
+        )
+        return
     try:
         desk.client(row).cancel(row.task_id)
         desk.ledger.change(row, delete_remote=2)
@@ -142,19 +148,14 @@ def left(desk: Desk, row: Attempt, client: Client, *, cancel: bool, held: bool =
         return runs_on
     try:
         task = _tried(lambda: client.task(task_id))
-        if not held and task is not None and task.status == "succeeded":
-            return f"task {task_id} had finished; the run that works on it fetches it"
-        if task is None and row.state == "succeeded":
-            return f"task {task_id} had finished; {row.provider} did not list it just now"
-        if task is not None and task.status == "succeeded":
-            return _kept(desk, row, task, client)
         if task is not None and task.ended:
-            with contextlib.suppress(Moved):
-                ended(desk, row, task_error(task))
-            return f"task {task_id} had already ended ({task.status})"
+            return _over(desk, row, task, client, held=held)
+        if row.state == "succeeded":
+            return f"task {task_id} had finished; {row.provider} did not list it just now"
         if not client.cancels:
             return f"{runs_on} ({row.provider} has no cancel)"
-        _tried(lambda: client.cancel(task_id))
+        if not _cancelled(client, task_id):
+            return f"{row.provider} does not list task {task_id}, so it was not cancelled; it may run on and be billed"
     except Later as error:
         return f"{runs_on}: it could not be cancelled ({error.what})"
     ours = TaskCancelled(
@@ -162,9 +163,30 @@ def left(desk: Desk, row: Attempt, client: Client, *, cancel: bool, held: bool =
     )
     with contextlib.suppress(Moved):
         desk.move(row, "cancelled", f"task {task_id} was cancelled", ours)
-    if task is None:
-        return f"{row.provider} did not list task {task_id}; it was told to cancel it, and may bill it all the same"
     return f"task {task_id} was cancelled"
+
+
+def _over(desk: Desk, row: Attempt, task: Task, client: Client, *, held: bool) -> str:
+    """What becomes of a task that ended before it could be cancelled."""
+    if task.status == "succeeded" and not held:
+        return f"task {task.id} had finished; the run that works on it fetches it"
+    if task.status == "succeeded":
+        return _kept(desk, row, task, client)
+    with contextlib.suppress(Moved):
+        ended(desk, row, task_error(task))
+    return f"task {task.id} had already ended ({task.status})"
+
+
+def _cancelled(client: Client, task_id: str) -> bool:
+    """Whether the task is cancelled. A provider that denies it says nothing, but after a try whose answer was lost."""
+    tried = 0
+
+    def once() -> bool:
+        nonlocal tried
+        tried += 1
+        return client.cancel(task_id) or tried > 1
+
+    return _tried(once)
 
 
 def _tried(ask: Callable[[], T]) -> T:
@@ -201,12 +223,8 @@ def owned(desk: Desk, row: Attempt) -> tuple[Take, Probe] | None:
     """
     kept = desk.ledger.takes_of(row)
     here = next((take for take in kept if take.store == desk.ledger.store), None)
-    for take in kept:
-        path = desk.settings.data_dir / take.path
-        if path.is_file() and file_hash(path) == take.sha256:
-            return Take(path=path, sha256=take.sha256, task_id=row.task_id or "", credits=row.cost), verify(
-                path, row.task_id or ""
-            )
+    if (whole := _whole(desk, row)) is not None:
+        return whole, verify(whole.path, whole.task_id)
     held = desk.ledger.adopt(row, desk.token)
     if held is None:
         if desk.stop.wait(0.2):
@@ -218,6 +236,15 @@ def owned(desk: Desk, row: Attempt) -> tuple[Take, Probe] | None:
     if elsewhere is None or here is not None:
         desk.report.warn(f"the paid take {path} {why}; fetching it again from task {row.task_id}")
     return _mended(desk, held, elsewhere, path, why)
+
+
+def _whole(desk: Desk, row: Attempt) -> Take | None:
+    """The stored call's take, where this data folder has its file and its hash is right."""
+    for take in desk.ledger.takes_of(row):
+        path = desk.settings.data_dir / take.path
+        if path.is_file() and file_hash(path) == take.sha256:
+            return Take(path=path, sha256=take.sha256, task_id=row.task_id or "", credits=row.cost)
+    return None
 
 
 def _mended(desk: Desk, row: Attempt, elsewhere: TakeRow | None, path: Path, why: str) -> tuple[Take, Probe]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -14,6 +15,8 @@ from ..ledger import Attempt, Books, Ledger, Moved, State
 from ..models import Phase
 from ..settings import KEY_VARIABLES, Settings
 from .report import Report
+
+log = logging.getLogger("runway_node")
 
 LEAST_POLL = 5.0
 """Seconds between two looks that Runway asks for (its API documentation); less is used on loopback only."""
@@ -109,7 +112,9 @@ class Desk:
             where = self.ledger.rescue(row, task_id)
             kept = f"it is kept in {where}, which runway-node resume reads" if where else "write it down"
             self.report.task_id = task_id
-            self.report.warn(f"the id of paid task {task_id} could not be stored ({error.what}); {kept}")
+            told = f"the id of paid task {task_id} could not be stored ({error.what}); {kept}"
+            log.log(logging.ERROR, told)  # on stderr where nobody has set up a log: somebody must see it
+            self.report.warn(told)
         self.tell(row, "submitted", f"task {task_id}", credits=estimated)
         return row
 

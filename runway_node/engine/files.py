@@ -58,7 +58,7 @@ def sweep(root: Path, alive: Alive) -> None:
 def beside(out: Path, token: str, alive: Alive) -> Iterator[Path]:
     """A name in the output's folder that is gone afterwards, unless it was moved; so are those of dead runs."""
     for old in out.parent.glob(f".*-runway{out.suffix}"):
-        match = re.fullmatch(re.escape(f".{out.stem}-") + r"([0-9a-f]{16})-runway", old.stem)
+        match = re.fullmatch(re.escape(f".{out.stem}-") + r"([0-9a-f]{24})-runway", old.stem)
         if match and match[1] != token and not alive(match[1]):
             with contextlib.suppress(OSError):
                 old.unlink(missing_ok=True)
@@ -70,13 +70,16 @@ def beside(out: Path, token: str, alive: Alive) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def check_output(out: Path, source: Path | Frames, token: str, alive: Alive) -> None:
-    """Refuse an output that could not be written, before anything is paid.
+def check_output(out: Path, source: Path | Frames, settings: Settings, token: str, alive: Alive) -> None:
+    """Refuse an output that could not be written, or would not be safe, before anything is paid.
 
     Raises:
-        OutputError: It has no container's ending, is the source, or its folder cannot be written.
+        OutputError: It has no container's ending, is the source, lies where paid takes are kept, or its folder cannot
+            be written.
 
     """
+    if out.absolute().resolve().is_relative_to(settings.data_dir.absolute().resolve()):
+        raise OutputError(f"{out} lies in the data folder, where paid takes are kept", "Choose another folder")
     if out.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{out.name} has no ending that says a container", f"Use one of {', '.join(SUFFIXES)}")
     if isinstance(source, Path) and out.exists() and source.exists() and out.samefile(source):

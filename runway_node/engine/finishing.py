@@ -49,7 +49,10 @@ def already(desk: Desk, scope: str, digest: str, policy: Policy, out: Path | Non
     stored = desk.settings.data_dir / found.path
     if not stored.is_file() or file_hash(stored) != found.sha256:
         return None
-    return _told(desk, found, publish(stored, out, desk, force=force) if out else stored)
+    try:
+        return _told(desk, found, publish(stored, out, desk, force=force) if out else stored)
+    except FileNotFoundError:
+        return None  # freed by gc just now
 
 
 def refused(out: Path) -> OutputError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
+from typing import TypeGuard
 
 from pydantic import ValidationError
 
@@ -15,7 +16,7 @@ from ..media.content import file_hash, picture_content
 from ..media.pictures import picture_bytes
 from ..media.probe import probe as look
 from ..media.shapes import Frames, Probe
-from ..models import Limits, Model, Policy, Step, check, find_model, model_table
+from ..models import Limits, Model, Picture, Policy, Step, check, find_model, model_table
 from ..planning import MAX_SECONDS, Plan, make_plan
 from ..settings import Provider, Settings, origin_of
 from .identity import digest_of, seed_of, segment_digest
@@ -42,8 +43,8 @@ class Order:
         return origin_of(self.settings.base_url(self.plan.provider))
 
     def changed(self) -> bool:
-        """Whether the clip's file is not what it was when it was looked at."""
-        return stamp(self.source) != self.stamp
+        """Whether the clip's file, or a still's, is not what it was when it was looked at."""
+        return stamp(self.source, self.step) != self.stamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def decide(
         raise SourceError(f"{provider} has no upload", 'Leave delivery at "auto"')
     if policy.delete_remote and provider != "runway":
         raise StepError(f"{provider} cannot delete a task", "Leave delete_remote out")
-    before = stamp(source)
+    before = stamp(source, step)
     probe = source.probe() if isinstance(source, Frames) else look(source)
     if not probe.whole and (end is None or round(Fraction(end) * probe.fps) > probe.frames):
         usable = float(probe.duration)
@@ -101,7 +102,7 @@ def decide(
         )
     plan = make_plan(probe, step, model, policy, start=start, end=end)
     _check_keyframes(step, plan)
-    for picture in (*step.references, *(frame.picture for frame in step.keyframes)):
+    for picture in stills(step):
         if picture.url is None:
             picture_bytes(picture, model.picture_chars)
     return Order(
@@ -152,8 +153,7 @@ def name(order: Order, ledger: Ledger, scope: str, content: Content) -> Named:
 
     """
     step, plan = order.step, order.plan
-    stills = (*step.references, *(frame.picture for frame in step.keyframes))
-    pictures = [picture_content(picture) for picture in stills]
+    pictures = [picture_content(picture) for picture in stills(step)]
     digest = digest_of(content.identity, plan, step, order.origin, pictures)
     known = ledger.order(scope, digest)
     if known is not None:
@@ -220,9 +220,16 @@ def limits_of(order: Order) -> Limits:
     )
 
 
-def stamp(source: Path | Frames) -> tuple[int, ...]:
-    """What changes when a file does."""
-    if isinstance(source, Frames) or not source.exists():
-        return ()
-    stat = source.stat()
-    return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+def stamp(source: Path | Frames, step: Step) -> tuple[int, ...]:
+    """What changes when the clip's file, or a still's, does."""
+    stats = [path.stat() for path in (source, *(picture.path for picture in stills(step))) if _is_file(path)]
+    return tuple(one for stat in stats for one in (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+def _is_file(path: Path | Frames | None) -> TypeGuard[Path]:
+    return isinstance(path, Path) and path.exists()
+
+
+def stills(step: Step) -> tuple[Picture, ...]:
+    """The step's references and keyframes, in order."""
+    return (*step.references, *(frame.picture for frame in step.keyframes))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..client import Later, order_body
-from ..errors import Ambiguous, Interrupted, LedgerError, RunwayNodeError, SourceError
+from ..errors import Ambiguous, Interrupted, LedgerError, MediaError, RunwayNodeError, SourceError, StillRunning
 from ..ledger import Attempt, Moved
 from ..media.prepare import prepare
 from ..media.shapes import Cut, Frames
@@ -86,23 +86,23 @@ def _ready(
     insist = order.policy.delivery == "upload"
     carried = deliver_clip(client, order.model, clip.path, insist=insist, stop=desk.stop, report=desk.report)
     fields = order_fields(order.step, order.model, order.plan, segment, named.row.seed, pictures)
-
-    def send() -> Created:
-        return client.submit(order_body(fields, order.model.clip_field, carried), order.model.name)
-
-    return send
+    try:
+        body = order_body(fields, order.model.clip_field, carried)
+    except OSError as error:
+        raise MediaError(f"The encoded clip cannot be read ({error.strerror})", "Run it again") from error
+    return lambda: client.submit(body, order.model.name)
 
 
 def _slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
     """Wait for a slot and write the intent. Who waits polls what nobody else does, or a slot might never come free."""
-    told, orphans = False, Orphans(desk)
+    told, orphans, began = False, Orphans(desk), time.monotonic()
     asked, balance = -math.inf, None
     row = desk.caught_up(row)
     while True:
         if time.monotonic() - asked > BALANCE_HOLDS:
             asked, balance = time.monotonic(), desk.balance(row)
         if order.changed():
-            raise SourceError("The clip changed while it was being sent", "Nothing was ordered; run it again")
+            raise SourceError("The clip or a still changed on its way", "Nothing was ordered; run it again")
         word, found = desk.ledger.intend(row, desk.token, desk.settings.max_concurrency, balance=balance)
         if word == "sent":
             desk.tell(found, "intent", f"{row.model} on {row.provider}")
@@ -112,6 +112,11 @@ def _slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
         if not told:
             told = True
             desk.tell(row, "waiting", f"{desk.settings.max_concurrency} calls are under way; waiting for one to end")
+        if time.monotonic() - began > order.policy.queue_timeout:
+            raise StillRunning(
+                f"No slot came free in time; nothing was ordered (not ended: task {', '.join(desk.books.flying(row))})",
+                "See runway-node tasks; allow more at once with max_concurrency (RUNWAY_NODE_MAX_CONCURRENCY)",
+            )
         orphans.look_after(row)
         if desk.stop.wait(SLOT_PAUSE * (0.5 + random.random())):  # noqa: S311 - spreads the looks
             raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
@@ -142,10 +147,9 @@ def _send(desk: Desk, row: Attempt, order: Order, send: Callable[[], Created]) -
     except (Moved, LedgerError):
         raise
     except Ambiguous as error:
-        told = explained(desk, row, error)
         with contextlib.suppress(Moved):  # who thought us dead said the same
-            desk.move(row, "ambiguous", told.what, error)
-        raise told from error
+            desk.move(row, "ambiguous", error.what, error)
+        raise explained(desk, row, error) from error
     except RunwayNodeError as error:
         desk.move(row, "refused", error.what, error)
         raise
@@ -175,5 +179,8 @@ def _balance(desk: Desk, row: Attempt) -> str:
         return "The account's balance cannot be asked for now"
     fell = row.balance - now
     told = f"The balance fell by {fell:g} credits since" if fell > 0 else f"The balance has not fallen since ({now:g})"
-    others = desk.books.others(row, row.sent)
+    try:
+        others = desk.books.others(row, row.sent)
+    except LedgerError:
+        return f"{told}, but whether other orders make that inconclusive cannot be told now"
     return f"{told}, but other orders on this account since ({others}) make that inconclusive" if others else told

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ..client import Client, Later
-from ..errors import Interrupted, RunwayNodeError, Unknown, Unreachable, WrongUse
+from ..errors import Interrupted, LedgerError, RunwayNodeError, SettingsError, Unknown, Unreachable, WrongUse
 from ..ledger import PAID, Attempt, Ledger, OrderRow, State
 from ..models import Event, Finished, OnProgress, OpenOrder, Policy
-from ..settings import Settings, load_settings
+from ..settings import BASE_URL_VARIABLES, KEY_VARIABLES, Settings, load_settings
 from .again import named_again
 from .books import told
 from .collecting import clear_remote, collect, left
@@ -62,7 +62,14 @@ def resume(
 
         def one(pair: tuple[Attempt, OrderRow]) -> Finished | None:
             held = desk.ledger.adopt(pair[0], desk.token)
-            return None if held is None else _resumed(desk, held, pair[1], policy, listener)
+            if held is None:
+                return None
+            try:
+                return _resumed(desk, held, pair[1], policy, listener)
+            finally:
+                # The others may take long: who has the same order, or waits for its slot, goes on with it now.
+                with contextlib.suppress(LedgerError):
+                    desk.ledger.let_go(held)
 
         with ThreadPoolExecutor(settings.max_concurrency, thread_name_prefix="runway-resume") as pool:
             found = [one for one in pool.map(one, rows) if one is not None]
@@ -158,6 +165,7 @@ def attach(which: str, task_id: str, *, settings: Settings | None = None) -> Ope
         row, order = desk.books.find(which)
         row = _attachable(desk, row, task_id)
         key = settings.key(row.provider).get_secret_value()
+        _same_server(desk, row, key)
         asked = settings.model_copy(update={f"{row.provider}_base_url": row.base_url})
         with Client(asked, row.provider) as client:
             try:
@@ -172,6 +180,16 @@ def attach(which: str, task_id: str, *, settings: Settings | None = None) -> Ope
         row = desk.ledger.attach(row, task_id, desk.ledger.fingerprint(row.origin, key))
         desk.tell(row, "submitted", f"task {task_id} was attached")
         return told(desk.ledger, row, order)
+
+
+def _same_server(desk: Desk, row: Attempt, key: str) -> None:
+    """Refuse to show a key to a server that neither the order nor the settings named it for."""
+    known = desk.ledger.fingerprint(row.origin, key) == row.fingerprint
+    if not known and desk.settings.base_url(row.provider) != row.base_url:
+        raise SettingsError(
+            f"Order {row.order_digest[:12]} was placed at {row.base_url}, with another key than the one that is set",
+            f"Set {BASE_URL_VARIABLES[row.provider]} to that address and {KEY_VARIABLES[row.provider]} to a key for it",
+        )
 
 
 def _attachable(desk: Desk, row: Attempt, task_id: str) -> Attempt:

@@ -34,7 +34,7 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
     ):
         ledger.salvage()
         if out is not None:
-            check_output(out, order.source, token, ledger.alive)
+            check_output(out, order.source, settings, token, ledger.alive)
             if out.exists() and not force and not ledger.results_with(file_hash(out)):
                 raise refused(out)
         scope, terms = _scope(order, ledger)

@@ -85,6 +85,13 @@ class Books:
         )
         return sum(1 for other in self._rows(query) if Attempt(**other).key != row.key)
 
+    def flying(self, row: Attempt) -> list[str]:
+        """Ids of the tasks that hold a slot of the call's account."""
+        query = select(attempts.c.task_id).where(
+            attempts.c.scope == row.scope, attempts.c.fingerprint == row.fingerprint, attempts.c.state == "submitted"
+        )
+        return [str(found["task_id"]) for found in self._rows(query)]
+
     def find(self, which: str) -> tuple[Attempt, OrderRow]:
         """An order's attempt that decides, by the start of its digest; or the one that had a task, by that task's id.
 

@@ -11,7 +11,7 @@ import platform
 import secrets as randomness
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ PATIENCE = 30.0
 
 WRITERS = 0x52554E57
 """The advisory lock that a write takes on Postgres; any number that others do not use."""
+
+TOLD = "runway_node"
 
 SESSION = {
     "synchronous_commit": "on", "tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3,
@@ -69,11 +71,12 @@ class Database:
     def __init__(self, settings: Settings, *, create: bool = True) -> None:
         self.url = settings.database_url
         self.file = None if self.url else settings.data_dir / FILE
-        self._create = create
+        self._create, self._data_dir = create, settings.data_dir
         self.missing = self.file is not None and not create and not self.file.exists()
         self.where = str(self.file) if self.file else "the database of RUNWAY_NODE_DATABASE_URL"
         self._engine: Engine | None = None
         if self.missing:
+            self._not_lost()
             return
         self._engine = self._sqlite(self.file) if self.file else self._postgres(self.url.get_secret_value())  # type: ignore[union-attr]
         try:
@@ -156,12 +159,19 @@ class Database:
     def _prepare(self) -> None:
         known = len(schema.MIGRATIONS)
         with self.read() as conn:
-            have = schema.version_of(conn)
+            have, others = schema.version_of(conn), schema.foreign(conn)
         if have > known:
             raise LedgerError(
                 f"The ledger {self.where} is of version {have}, this program knows {known}",
                 "Update runway-node; the ledger was not touched",
             )
+        if have == 0 and self.sqlite:
+            if others:
+                raise LedgerError(
+                    f"{self.where} is another program's database, with the table {others[0]}",
+                    "Move it away, or set RUNWAY_NODE_DATA_DIR; it was not touched",
+                )
+            self._not_lost()
         if have == 0 and not self._create:
             self.missing = True
             return
@@ -172,6 +182,17 @@ class Database:
                 schema.migrate(conn, self.now(conn))
                 if conn.scalar(select(schema.secrets.c.value).where(schema.secrets.c.name == "fingerprint")) is None:
                     conn.execute(insert(schema.secrets).values(name="fingerprint", value=randomness.token_hex(32)))
+
+    def _not_lost(self) -> None:
+        """Refuse to begin anew where paid takes show that there was a ledger: each order would be paid again."""
+        folder = self._data_dir
+        takes = next((take for place in ("takes", "accounts/*/takes") for take in folder.glob(f"{place}/*.mp4")), None)
+        if takes is not None:
+            raise LedgerError(
+                f"{self.where} is missing or empty, but {takes.parent} holds paid takes",
+                "Restore it from a copy; or set RUNWAY_NODE_DATABASE_URL if the ledger is there; or begin anew with "
+                "another RUNWAY_NODE_DATA_DIR, which pays for every order again",
+            )
 
     def _write_ahead(self) -> None:
         """Switch a ledger that we know to the write-ahead log, once."""
@@ -197,7 +218,10 @@ class Database:
                 _say(conn, "BEGIN IMMEDIATE")
             else:
                 conn.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS})"))
+            told = conn.info[TOLD] = []
             yield conn
+        for tell in told:
+            tell()
 
     def now(self, conn: Connection) -> float:
         """Seconds since the epoch by the database's clock."""
@@ -239,6 +263,11 @@ FAULTS = (
     ("locking protocol", "is on a disk whose locks do not work", "Keep the folder on a local disk"),
 )
 """What the drivers say, what that means, and the mend."""
+
+
+def once_committed(conn: Connection, tell: Callable[[], None]) -> None:
+    """Call *tell* when the write that *conn* is in is on the disk; never where it is undone."""
+    conn.info[TOLD].append(tell)
 
 
 def _say(conn: Connection, word: str) -> None:

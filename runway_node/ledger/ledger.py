@@ -62,7 +62,6 @@ class Ledger(Shelf):
         # SQLite's ledger lies beside its takes: wherever the folder is moved to, they are there.
         here = "" if database.sqlite else f"{socket.gethostname()}:{settings.data_dir.absolute()}"
         super().__init__(database, here)
-        self._secret = ""
         self._holders = holders(self.database, settings.data_dir) if not self.missing else None
 
     def __enter__(self) -> Self:
@@ -89,20 +88,33 @@ class Ledger(Shelf):
                 "Set RUNWAY_NODE_DATA_DIR",
             ) from error
         try:
-            yield token
+            yield f"{self._name}{token}"
         finally:
             self._holders.release(token)
 
-    def alive(self, token: str | None) -> bool:
-        """Whether the run with this token lives."""
-        return self._holders is not None and self._holders.alive(None, token)
+    def alive(self, token: str | None, conn: Connection | None = None) -> bool:
+        """Whether the run with this token lives.
+
+        Several ledgers may share a data folder: nobody here can see another one's runs, so they are left alone.
+        """
+        if token is None or self._holders is None:
+            return False
+        name, own = token[: len(self._name)], token[len(self._name) :]
+        return name != self._name or self._holders.alive(conn, own)
+
+    @functools.cached_property
+    def _name(self) -> str:
+        """What all tokens of this ledger begin with."""
+        return hashlib.sha256(f"{self._secret} name".encode()).hexdigest()[:8]
 
     def fingerprint(self, origin: str, key: str) -> str:
         """What tells one API key from another without telling the key."""
-        if not self._secret:
-            with self.database.read() as conn:
-                self._secret = str(conn.scalar(select(secrets.c.value).where(secrets.c.name == "fingerprint")))
         return hmac.new(self._secret.encode(), f"{origin}\0{key}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    @functools.cached_property
+    def _secret(self) -> str:
+        with self.database.read() as conn:
+            return str(conn.scalar(select(secrets.c.value).where(secrets.c.name == "fingerprint")))
 
     def scope(self, origin: str, fingerprint: str) -> str:
         """Whose rows: the account's label; on loopback each key has a world of its own: anything may be behind it."""
@@ -224,9 +236,9 @@ class Ledger(Shelf):
                 return "lost", now_row  # paid: an earlier attempt's answer came after all
             if not self._alive_in(conn)(holder):
                 raise LedgerError("The run lost its lock on the ledger, so others take it for dead", "Run it again")
-            if len(rows.in_flight(conn, row.scope, row.fingerprint, self._alive_in(conn))) >= slots:
-                return "full", now_row
             now = self.database.now(conn)
+            if len(rows.in_flight(conn, row.scope, row.fingerprint, self._alive_in(conn), now)) >= slots:
+                return "full", now_row
             return "sent", rows.put(conn, now_row, state="intent", sender=holder, sent=now, balance=balance)
 
     def record(self, row: Attempt, task_id: str) -> Attempt:
@@ -348,13 +360,13 @@ class Ledger(Shelf):
         """Calls in flight on the same account that nobody holds; an unanswered one of them becomes ambiguous."""
         with self.database.write() as conn:
             alive = self._alive_in(conn)
-            flying = rows.in_flight(conn, row.scope, row.fingerprint, alive)
+            flying = rows.in_flight(conn, row.scope, row.fingerprint, alive, self.database.now(conn))
             return [other for other in flying if other.state == "submitted" and not alive(other.holder)]
 
     # --- inside a transaction ---
 
     def _alive_in(self, conn: Connection) -> rows.Alive:
-        return lambda token: self._holders is not None and self._holders.alive(conn, token)
+        return lambda token: self.alive(token, conn)
 
     @staticmethod
     def _check(row: Attempt, to: State) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Update, bindparam, case, func, insert, select, update
 
 from ..errors import LedgerError
+from .database import once_committed
 from .records import Attempt, Call, OrderRow, Terms
 from .schema import attempts, orders
 from .states import HELD, IN_FLIGHT, Seen
@@ -18,6 +19,8 @@ from .states import HELD, IN_FLIGHT, Seen
 log = logging.getLogger("runway_node")
 
 DAY = 86400.0
+LONGEST = 3 * DAY
+"""Seconds after which a task that still has not ended holds no slot: no provider queues or runs one for so long."""
 
 Alive = Callable[[str | None], bool]
 """Whether the run with this token lives."""
@@ -43,12 +46,13 @@ KEY = ("scope", "segment", "attempt")
 ORDER = select(orders).where(*is_(orders, "scope", "digest"))
 ATTEMPT = select(attempts).where(*is_(attempts, *KEY))
 ATTEMPTS = select(attempts).where(*is_(attempts, "scope", "segment")).order_by(attempts.c.attempt)
-FLYING = select(attempts).where(attempts.c.state.in_(sorted(IN_FLIGHT)), *is_(attempts, "scope", "fingerprint"))
-_TODAY = *is_(attempts, "scope"), attempts.c.claimed >= bindparam("midnight")
-CLAIMS = select(attempts).where(*_TODAY, attempts.c.state == "claimed")
-SPENT = select(
-    func.sum(func.coalesce(attempts.c.cost, case((attempts.c.state == "refused", 0.0), else_=attempts.c.credits), 0.0))
-).where(*_TODAY, attempts.c.state != "claimed")
+_LATELY = attempts.c.state.in_(sorted(IN_FLIGHT)), attempts.c.sent > bindparam("since")
+FLYING = select(attempts).where(*_LATELY, *is_(attempts, "scope", "fingerprint"))
+CLAIMS = select(attempts).where(*is_(attempts, "scope"), attempts.c.state == "claimed")
+_SPENT = func.coalesce(attempts.c.cost, case((attempts.c.state == "refused", 0.0), else_=attempts.c.credits))
+SPENT = select(func.sum(_SPENT), func.count(case((_SPENT.is_(None), 1)))).where(
+    *is_(attempts, "scope"), attempts.c.state != "claimed", attempts.c.sent >= bindparam("midnight")
+)
 NEW_ORDER, NEW_ATTEMPT = insert(orders), insert(attempts)
 
 
@@ -141,28 +145,30 @@ def put(conn: Connection, row: Attempt, **values: Any) -> Attempt:
     """Set columns of the row; as it is then."""
     if "state" in values and values["state"] != row.state:
         ids = {"digest": row.order_digest, "segment": row.segment, "attempt": row.attempt, "task_id": row.task_id}
-        log.info("call %s: %s -> %s", row.order_digest[:12], row.state, values["state"], extra={"runway_call": ids})
+        words = "call %s: %s -> %s", row.order_digest[:12], row.state, values["state"]
+        once_committed(conn, lambda: log.info(*words, extra={"runway_call": ids}))
     changed = {f"to_{name}": value for name, value in values.items()}
     conn.execute(_change(tuple(sorted(values))), key_of(row) | changed)
     return Attempt(**{name: values.get(name, getattr(row, name)) for name in Attempt.__slots__})
 
 
-def in_flight(conn: Connection, scope: str, fingerprint: str, alive: Alive) -> list[Attempt]:
+def in_flight(conn: Connection, scope: str, fingerprint: str, alive: Alive, now: float) -> list[Attempt]:
     """The calls that hold a slot of this account; an unanswered one whose sender died becomes ambiguous."""
-    answer = conn.execute(FLYING, given(scope=scope, fingerprint=fingerprint))
+    answer = conn.execute(FLYING, given(scope=scope, fingerprint=fingerprint) | {"since": now - LONGEST})
     found = [given_up(conn, Attempt(**row), alive) for row in answer.mappings().all()]
     return [row for row in found if row.state in IN_FLIGHT]
 
 
-def today(conn: Connection, scope: str, now: float, holder: str, alive: Alive) -> float:
-    """Credits reserved and spent since midnight UTC, but for what *holder* has claimed and asks for again.
+def today(conn: Connection, scope: str, now: float, holder: str, alive: Alive) -> float | None:
+    """Credits spent since midnight UTC, and reserved by whomever, but for what *holder* has claimed and asks for again.
 
-    Claims that nobody holds any more count nothing.
+    A claim counts whatever its age: it is spent on the day it is sent. One that nobody holds any more counts nothing.
+    None where a call of unknown cost is among them.
     """
-    where = given(scope=scope) | {"midnight": now - now % DAY}
-    claims = [Attempt(**row) for row in conn.execute(CLAIMS, where).mappings()]
-    held = sum(row.credits or 0.0 for row in claims if row.holder != holder and alive(row.holder))
-    return held + float(conn.scalar(SPENT, where) or 0.0)
+    claims = [Attempt(**row) for row in conn.execute(CLAIMS, given(scope=scope)).mappings()]
+    held = [row.credits for row in claims if row.holder != holder and alive(row.holder)]
+    spent, unknown = conn.execute(SPENT, given(scope=scope) | {"midnight": now - now % DAY}).one()
+    return None if unknown or None in held else sum(one or 0.0 for one in held) + float(spent or 0.0)
 
 
 def given_up(conn: Connection, row: Attempt, alive: Alive) -> Attempt:

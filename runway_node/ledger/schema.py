@@ -132,6 +132,11 @@ def version_of(conn: Connection) -> int:
     return int(conn.scalar(select(func.max(versions.c.version))) or 0)
 
 
+def foreign(conn: Connection) -> list[str]:
+    """Tables that are not the ledger's."""
+    return sorted(set(inspect(conn).get_table_names()) - set(metadata.tables))
+
+
 def migrate(conn: Connection, now: float) -> None:
     """Bring the ledger to this version, within the caller's transaction."""
     have = version_of(conn)

@@ -30,7 +30,7 @@ def check_limits(
     seconds: float,
     credits: float | None,
     model: str,
-    today: Callable[[], float] = lambda: 0.0,
+    today: Callable[[], float | None] = lambda: 0.0,
     *,
     provider: Provider = "runway",
 ) -> None:
@@ -39,7 +39,8 @@ def check_limits(
     Args:
         seconds, credits: What the run would order; credits None where the price is unknown.
         model, provider: Whose price it is.
-        today: Credits that were reserved or spent since midnight UTC; asked for only where it matters.
+        today: Credits that were reserved or spent since midnight UTC, None where that is not known; asked for only
+            where it matters.
 
     Raises:
         OverLimit: By how much, and what raises the limit.
@@ -70,7 +71,12 @@ def check_limits(
         )
     if limits.max_credits_per_day is None or credits is None:
         return
-    wanted = round((spent := today()) + credits, 6)
+    if (spent := today()) is None:
+        raise over(
+            f"max_credits_per_day is {limits.max_credits_per_day:g}, and calls of unknown cost were made today",
+            "Leave max_credits_per_day out, or wait for midnight UTC",
+        )
+    wanted = round(spent + credits, 6)
     if wanted > limits.max_credits_per_day:
         raise over(
             f"{spent:g} of today's {limits.max_credits_per_day:g} credits are spent or reserved",
