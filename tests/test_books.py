@@ -120,7 +120,7 @@ def test_resume_without_the_clip_has_the_take(shop):
     shop.left()
     shop.source.unlink()
     (one,) = runway_node.resume(settings=shop.settings())
-    assert (one.state, one.path.is_file()) == ("stored", True)
+    assert (one.state, one.path, one.take.is_file()) == ("stored", None, True)
     assert "shot.mp4 any more" in one.error
 
 
@@ -178,7 +178,7 @@ def test_cancel_fetches_what_has_finished(shop):
     """A task that ended meanwhile is fetched, not destroyed."""
     shop.left()
     done = runway_node.cancel(shop.open.digest[:8], settings=shop.settings())
-    assert (done.state, done.path.is_file(), done.error) == ("stored", True, "")
+    assert (done.state, done.take.is_file(), done.error) == ("stored", True, "")
     assert shop.sandbox.counters.deletes == 0
     assert shop().spent == 0
 
@@ -306,7 +306,7 @@ def test_spend_sums_what_is_charged_and_reserved(shop):
 def test_a_limit_a_day_sends_nothing(shop):
     """What other runs of the label spent today counts; over it is exit 3, with no order sent."""
     shop("dusk")
-    with pytest.raises(errors.OverLimit, match="56 of today's 100") as caught:
+    with pytest.raises(errors.OverLimit, match="56 credits are spent or reserved today, 100 are allowed") as caught:
         shop("dawn", max_credits_per_day=100)
     assert (caught.value.exit_code, shop.creates) == (3, 1)
     assert "--max-credits-per-day 112" in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -142,7 +143,7 @@ def test_plan_tells_what_is_owned_and_what_to_pay(shop, program, told):
     shop.left("dawn", runs=True)
     assert "1 under way; a run would pay nothing" in program(*look, "dawn")[1]
     shop.lost("noon")
-    assert "1 unknown; a run would pay nothing; for what is unknown see runway-node tasks" in program(*look, "noon")[1]
+    assert "1 unknown; a run would stop there and pay nothing: see runway-node tasks" in program(*look, "noon")[1]
     digest = shop("dusk").digest
     assert f"order {digest[:12]}: 1 owned; a run would pay nothing" in program(*look, "dusk")[1]
     last = told(*look, "dusk")[1][-1]
@@ -217,7 +218,7 @@ def test_resume_finishes_and_says_where(shop, program, told):
     shop.left("dawn")
     code, out, err = program("resume")
     assert code == 0
-    assert len([line for line in out.splitlines() if "/takes/" in line]) == 2
+    assert len([line for line in out.splitlines() if "/results/" in line]) == 2
     digests = {line.split()[0] for line in out.splitlines()}
     assert all(f"{digest} fetching: " in err for digest in digests)
     assert told("resume") == (0, [{"phase": "result", "finished": 0, "unfinished": []}])
@@ -239,12 +240,12 @@ def test_resume_says_what_could_not_be_had(shop, program, told):
 
 
 def test_resume_without_the_clip_keeps_the_take(shop, program):
-    """The take is told on stdout; that the file could not be made is exit 1, with the reason."""
+    """That the file could not be made is exit 1, with the reason, and where the take is."""
     shop.left()
     shop.source.unlink()
     code, out, err = program("resume")
-    assert (code, "/takes/" in out) == (1, True)
-    assert "has its take, but no finished file: " in err
+    assert (code, out) == (1, "")
+    assert re.search(r"has its take, .*/takes/.*\.mp4, but no finished file: ", err)
 
 
 @pytest.mark.parametrize("sign", ["SIGTERM", "SIGINT"])
@@ -281,7 +282,7 @@ def test_cancel_of_a_finished_task_fetches_it(shop, told):
     """What has finished is brought home, and told as that."""
     task_id = shop.left()
     code, (last,) = told("cancel", task_id)
-    assert (code, last["phase"], last["state"], Path(last["path"]).is_file()) == (0, "result", "stored", True)
+    assert (code, last["phase"], last["state"], Path(last["take"]).is_file()) == (0, "result", "stored", True)
 
 
 def test_export(shop, program, told, clip):

@@ -165,11 +165,11 @@ def test_an_id_cannot_leave_its_place_in_the_path(client, httpx_mock, identity):
     assert (request.url.raw_path.count(b"/"), request.url.query) == (3, b"")
 
 
-@pytest.mark.parametrize("status", [200, 204, 404])
-def test_a_cancel_that_took_is_true(client, httpx_mock, status):
-    """204, and 404 for a task that is gone."""
+@pytest.mark.parametrize(("status", "took"), [(200, True), (204, True), (404, False), (410, False)])
+def test_a_cancel_says_whether_it_took(client, httpx_mock, status, took):
+    """A provider that knows no such task has cancelled nothing."""
     httpx_mock.add_response(status_code=status, method="DELETE")
-    assert client.cancel("t1")
+    assert client.cancel("t1") is took
 
 
 def test_a_cancel_where_there_is_none_sends_nothing(gateway, httpx_mock):

@@ -10,6 +10,7 @@ import pytest
 import runway_node
 from runway_node import errors
 from runway_node.engine import run
+from runway_node.ledger import Ledger
 from runway_node.models import Policy
 from runway_node.sandbox import Fault
 
@@ -81,9 +82,9 @@ def test_gc_says_then_frees(shop):
     """Finished files and what dead runs left; the paid take stays, and the file is made again from it."""
     shop(out=shop.folder / "out.mp4")
     data = shop.settings().data_dir
-    for name_ in ("work/0123456789abcdef", "takes", "holders"):
-        (data / name_).mkdir(parents=True, exist_ok=True)
-    (data / "work/0123456789abcdef/clip.mp4").write_bytes(b"x" * 1000)
+    with Ledger(shop.settings()) as ledger, ledger.holder() as dead:
+        (data / "work" / dead).mkdir(parents=True)
+    (data / "work" / dead / "clip.mp4").write_bytes(b"x" * 1000)
     (data / "takes/gone.part").write_bytes(b"x" * 100)
     said = runway_node.gc(settings=shop.settings())
     assert {one.path.parent.name for one in said.files} == {"work", "takes", "results"}
@@ -213,7 +214,7 @@ def test_a_delete_that_failed_is_said_and_tried_again(shop):
     """The take is there, so it is a warning; resume tries again."""
     shop.sandbox.add(Fault(where="cancel", kind="status", status=400))
     result = shop(delete_remote="after_stored")
-    assert any("could not be deleted" in warning for warning in result.warnings)
+    assert any("was not deleted" in warning for warning in result.warnings)
     runway_node.resume(settings=shop.settings())
     runway_node.resume(settings=shop.settings())
     assert shop.sandbox.counters.deletes == 2

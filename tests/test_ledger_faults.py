@@ -93,6 +93,36 @@ def test_a_ledger_cut_short_is_damaged(made, refused, share):
     assert made.read_bytes() == before
 
 
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_ledger_that_is_gone_is_not_begun_anew_beside_paid_takes(made, refused, left):
+    """Everything would be paid again: it is said, and nothing is written."""
+    made.unlink()
+    for path in made.parent.glob("ledger.db-*"):
+        path.unlink()
+    if left == "an empty file":
+        made.touch()
+    take = made.parent / "takes" / "paid.mp4"
+    take.parent.mkdir()
+    take.write_bytes(b"paid")
+    for create in (True, False):
+        with pytest.raises(LedgerError, match=r"missing or empty, but .*takes holds paid takes"):
+            Ledger(Room(made.parent, None).settings(), create=create)
+    assert [path.stat().st_size for path in made.parent.glob("ledger.db*")] == ([] if left == "nothing" else [0])
+
+
+def test_another_programs_database_is_left_alone(made, refused):
+    """A file of that name with tables that are not ours is told as that."""
+    for path in made.parent.glob("ledger.db*"):
+        path.unlink()
+    with contextlib.closing(sqlite3.connect(made)) as other:
+        other.execute("CREATE TABLE theirs (x)")
+        other.commit()
+    before = made.read_bytes()
+    with pytest.raises(LedgerError, match="another program's database, with the table theirs"):
+        Ledger(Room(made.parent, None).settings())
+    assert made.read_bytes() == before
+
+
 def test_a_folder_in_its_place_cannot_be_opened(made, refused):
     """Something else under the ledger's name is told as that."""
     made.unlink()

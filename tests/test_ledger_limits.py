@@ -96,7 +96,7 @@ def test_an_unknown_price_is_refused_under_a_limit_in_credits(room, run, name):
 def test_a_reservation_counts_for_the_day(room, run, state):
     """Whatever became of a call, its reservation stands until a cost is known."""
     run.reach(state, "a")
-    with pytest.raises(OverLimit, match="140 of today's 140"):
+    with pytest.raises(OverLimit, match="140 credits are spent or reserved today, 140 are allowed"):
         room.run().claim("b", limits=DAILY)
 
 
@@ -162,3 +162,23 @@ def test_a_call_stopped_between_two_tries_was_not_sent(run):
     """What surely did not arrive is no spending."""
     run.ledger.move(run.sent(), "claimed")
     assert Books(run.ledger).sent(None) == []
+
+
+def test_a_claim_over_midnight_counts_on_the_day_it_is_sent(room, run, monkeypatch):
+    """It was reserved yesterday and is alive: today's runs see it, before it is sent and after."""
+    row = run.claim("a", limits=DAILY).row
+    tomorrow = time.time() // 86400 * 86400 + 86405
+    monkeypatch.setattr(Database, "now", lambda self, conn: tomorrow)
+    other = room.run()
+    with pytest.raises(OverLimit):
+        other.claim("b", limits=DAILY)
+    run.intend(row)
+    with pytest.raises(OverLimit):
+        other.claim("b", limits=DAILY)
+
+
+def test_after_a_call_of_unknown_cost_no_day_s_limit_can_be_kept(room, run):
+    """What was ordered today without a limit and without a price may be any number of credits."""
+    run.sent("a", price=None)
+    with pytest.raises(OverLimit, match="unknown cost were made today"):
+        room.run().claim("b", limits=DAILY)
