@@ -59,8 +59,9 @@ class Plan(Frozen):
         standing: For each segment "owned" (a take is there), "under way" (it is paid, or a live run pays it), "to pay",
             or "unknown" (it may have been paid: see `runway-node tasks`; or the clip is not rendered yet).
         to_pay, to_pay_credits: Seconds and credits that a run would order; None where the price is unknown.
+        over: Why a run would refuse it for its cost, one line; "" where it would not.
 
-    The last four are the ledger's word of the moment, and no part of the plan that an order freezes.
+    The last five are the ledger's word of the moment, and no part of the plan that an order freezes.
 
     """
 
@@ -86,10 +87,11 @@ class Plan(Frozen):
     standing: tuple[Standing, ...] = ()
     to_pay: Rational = Fraction(0)
     to_pay_credits: float | None = None
+    over: str = ""
 
     def frozen(self) -> str:
         """What an order keeps of it, as JSON."""
-        return self.model_dump_json(exclude={"digest", "standing", "to_pay", "to_pay_credits"})
+        return self.model_dump_json(exclude={"digest", "standing", "to_pay", "to_pay_credits", "over"})
 
 
 def frame_range(probe: Probe, start: float | Fraction | None, end: float | Fraction | None) -> tuple[int, int]:
@@ -106,10 +108,11 @@ def frame_range(probe: Probe, start: float | Fraction | None, end: float | Fract
     seconds = float(probe.duration)
     if first < 0 or (end is not None and end < 0):
         raise SourceError("start and end count from the clip's beginning, in seconds", f"It is {seconds:.2f} s long")
+    if first >= probe.frames:
+        raise SourceError(f"There is no frame from {float(start or 0):g} s on", f"The clip is {seconds:.2f} s long")
     if first >= last:
         raise SourceError(
-            f"There is no frame from {float(start or 0):g} s to {float(end if end is not None else seconds):g} s",
-            f"The clip is {seconds:.2f} s long",
+            f"There is no frame from {float(start or 0):g} s to {float(end or 0):g} s", "Give an end after the start"
         )
     return first, last
 
@@ -159,7 +162,9 @@ def make_plan(
         billed_seconds=segment.seconds,
         credits=price,
         dollars=dollars_of(price, model.provider),
-        warnings=(*probe.warnings, *_losses(probe, divide, (sent_width, sent_height), (width, height))),
+        warnings=(
+            *probe.warnings, *_beyond(probe, end), *_losses(probe, divide, (sent_width, sent_height), (width, height)),
+        ),
     )
 
 
@@ -220,6 +225,13 @@ def _displayed(probe: Probe) -> tuple[Fraction, Fraction]:
 
 def _even(pixels: Fraction) -> int:
     return max(2, int(pixels / 2) * 2)
+
+
+def _beyond(probe: Probe, end: float | Fraction | None) -> tuple[str, ...]:
+    """What is said of an end that lies well behind the clip's (a sound that is a little longer is usual)."""
+    if end is None or Fraction(end) <= probe.duration + Fraction(1, 2):
+        return ()
+    return (f"the end, {float(end):g} s, is after the clip's, which is {float(probe.duration):.2f} s long",)
 
 
 def _losses(probe: Probe, divide: int, sent: tuple[int, int], target: tuple[int, int]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -95,7 +96,7 @@ class Settings(BaseSettings):
     """Where the ledger and paid results are kept; a local disk, not a network share."""
     database_url: SecretStr | None = None
     """Postgres for the ledger, "postgresql://user:password@host/name"; unset: SQLite in the data folder."""
-    account: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
+    account: str = ""
     """Whose orders these are: takes, claims, slots and daily credits of one label are never seen by another."""
     poll_interval: float = Field(5.0, gt=0, le=300)
     """Seconds between two looks at a task. Runway asks for no less than 5; less is used on loopback only."""
@@ -111,6 +112,13 @@ class Settings(BaseSettings):
     """Seconds a task may run, time in the provider's queue apart."""
     models: tuple[dict[str, Any], ...] = ()
     """Rows added to, or laid over, the model table: `[[models]]` in the settings file (see `models.Model`)."""
+
+    @field_validator("account")
+    @classmethod
+    def _label(cls, label: str) -> str:
+        if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})?", label):
+            raise ValueError("a label is letters, digits, dots, dashes and underscores, at most 64")
+        return label
 
     @field_validator("cometapi_key", "runway_key", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -41,7 +42,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _program(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell it.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Which one.")] = False,
 ) -> None:
     """Runway video-to-video as one step: a clip goes in, a clip comes out that takes its place.
 
@@ -56,5 +57,20 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A console that lacks a character shows it escaped: that is no reason to fail after a paid order.
             stream.reconfigure(errors="backslashreplace")
-    # click would expand "*", "~" and "%NAME%" on Windows, in prompts too.
-    app(args=None if args is None else list(args), prog_name="runway-node", windows_expand_args=False)
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        # click would expand "*", "~" and "%NAME%" on Windows, in prompts too.
+        code = app(args=words, prog_name="runway-node", windows_expand_args=False, standalone_mode=False)
+    except typer.Abort:
+        typer.echo("Aborted", err=True)
+        code = 1
+    except Exception as error:
+        # A word of the command line; by its method, for typer has brought its own copy of click since 0.26.
+        if not hasattr(error, "format_message"):
+            raise
+        error.show()  # type: ignore[attr-defined]
+        code = error.exit_code  # type: ignore[attr-defined]
+        if "--json" in words:
+            facts = {"error": "WrongUse", "message": error.format_message(), "exit_code": code, "task_id": None}
+            typer.echo(json.dumps({"phase": "error", **facts}))
+    sys.exit(code if isinstance(code, int) else 0)

@@ -116,12 +116,12 @@ def resume(
 
 def _tell_finished(show: Show, one: Finished) -> None:
     order = f"order {short(one.digest)}"
-    if one.path is None:
+    if one.path is not None:
+        show.say(f"{short(one.digest)}  {one.path}")
+    elif one.take is not None:
+        show.note(f"{order} has its take, {one.take}, but no finished file: {one.error}")
+    else:
         show.note(f"{order} is {one.state}: {one.error}")
-        return
-    if one.error:
-        show.note(f"{order} has its take, but no finished file: {one.error}")
-    show.say(f"{short(one.digest)}  {one.path}")
 
 
 def cancel(which: Which, json: flags.Json = False, debug: flags.Debug = False) -> None:
@@ -133,7 +133,8 @@ def cancel(which: Which, json: flags.Json = False, debug: flags.Debug = False) -
         if done.error:
             raise RunwayNodeError(f"Order {short(done.digest)}: {done.error}", "See runway-node tasks")
         show.result(done.model_dump(mode="json"))
-        came = f"had finished: its take is {done.path}" if done.path else "was cancelled"
+        finish = f"runway-node export {short(done.digest)} -o OUT makes the file of it"
+        came = f"had finished: its take is {done.take}; {finish}" if done.take else "was cancelled"
         show.say(f"Task {done.task_id} {came}")
 
 

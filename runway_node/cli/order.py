@@ -8,6 +8,9 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import typer
+
+from ..errors import OverLimit
 from . import flags
 from .output import Show, reporting
 
@@ -133,6 +136,9 @@ def tell_plan(show: Show, plan: Plan) -> None:
     show.say(price(plan))
     show.say(standing(plan))
     show.warnings(plan.warnings)
+    if plan.over:
+        show.note(f"A run would be refused: {plan.over}")
+        raise typer.Exit(OverLimit.exit_code)
 
 
 def standing(plan: Plan) -> str:
@@ -142,5 +148,6 @@ def standing(plan: Plan) -> str:
     counts = ", ".join(f"{plan.standing.count(word)} {word}" for word in dict.fromkeys(plan.standing))
     named = f"order {short(plan.digest)}" if plan.digest else "order not known before it is rendered"
     pays = f"{float(plan.to_pay):g} s, {price_text(plan.to_pay_credits, plan.provider)}" if plan.to_pay else "nothing"
-    unsure = "; for what is unknown see runway-node tasks" if plan.digest and "unknown" in plan.standing else ""
-    return f"{named}: {counts}; a run would pay {pays}{unsure}"
+    if plan.digest and "unknown" in plan.standing:
+        return f"{named}: {counts}; a run would stop there and pay nothing: see runway-node tasks"
+    return f"{named}: {counts}; a run would pay {pays}"

@@ -10,6 +10,7 @@ import json as jsonlib
 import logging
 import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,18 +120,20 @@ class Show:
                 self.note(f"warning: {warning}")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table for a person on stdout; an id or a path is folded there, never cut."""
-        if self.json:
-            return
-        from rich.console import Console
-        from rich.table import Column, Table
+        """A table for a person on stdout: a line a row, or where the screen is too narrow, a line a cell.
 
-        table = Table(*(Column(head, overflow="fold") for head in heads), box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*row)
-        # Piped, a line stays a line.
-        wide = max(240, max((sum(2 * len(cell) + 2 for cell in row) for row in rows), default=0))
-        Console(width=None if sys.stdout.isatty() else wide, markup=False, highlight=False).print(table)
+        So nothing is cut or folded, and every id and path can be copied.
+        """
+        widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
+        if not sys.stdout.isatty() or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
+            for row in (heads, *rows):
+                self.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            return
+        wide = max(len(head) for head in heads)
+        for number, row in enumerate(rows):
+            self.say("" if number else "-" * wide)
+            for head, cell in zip(heads, row, strict=True):
+                self.say(f"{head:<{wide}}  {cell}".rstrip()) if cell else None
 
     def error(self, error: BaseException, exit_code: int) -> None:
         """One line: what is wrong, and the mend; the traceback under `--debug`."""
@@ -171,6 +174,7 @@ def _progress() -> Progress:
         TaskProgressColumn(),
         TextColumn("{task.fields[note]}", markup=False, table_column=note),
         console=Console(stderr=True),
+        transient=True,  # an error's line must not stand under a bar that has stopped on its way
     )
 
 

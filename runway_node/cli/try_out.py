@@ -27,7 +27,7 @@ LONGEST = Fraction(10)
 """A demo shows enough in 10 seconds; more is more waiting."""
 
 _NEXT = """
-With a key the same is, for COMETAPI_KEY or RUNWAYML_API_SECRET in the environment:
+With a key of yours in COMETAPI_KEY or RUNWAYML_API_SECRET, the same for real:
   runway-node plan CLIP -p "..."            what it would do and cost; sends nothing
   runway-node run CLIP -p "..." -o OUT.mp4"""
 

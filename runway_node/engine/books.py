@@ -29,6 +29,7 @@ from ..models import (
 )
 from ..settings import Provider, Settings, load_settings
 from .again import named_again, step_of
+from .collecting import restored
 from .desk import Desk
 from .fetching import take_path
 from .files import abandoned, beside, check_output, workshop
@@ -44,8 +45,9 @@ ADVICE = {
     "succeeded": "ready, not fetched: run the same command again, or runway-node resume",
     "ambiguous": "it may have been billed: look at the account's usage, then runway-node attach {digest} TASK_ID, "
     "or run it again with --resubmit-ambiguous",
-    "expired": "its result is lost: runway-node attach {digest} TASK_ID if the provider still has it, "
-    "or run it again with --reorder, which pays again",
+    "expired": "its result is lost: restore its take from a copy, or runway-node attach {digest} TASK_ID if the "
+    "provider still has it, or run it again with --reorder, which pays again",
+    "stored": "owned: runway-node export {digest} -o OUT",
 }
 
 
@@ -119,7 +121,7 @@ def _owned(ledger: Ledger, take: TakeRow, row: Attempt, order: OrderRow) -> Owne
         task_id=row.task_id or "",
         credits=row.cost,
         path=path,
-        there=ours and path.is_file(),
+        there=ours and path.is_file() and path.stat().st_size == take.size,
         store=take.store or f"this machine:{ledger.settings.data_dir}",
         account=row.scope.partition("#")[0],
     )
@@ -169,6 +171,8 @@ def export(
 
 def _obtained(desk: Desk, row: Attempt) -> Obtained:
     """The call's take, as it is here."""
+    if restored(desk, row):
+        row = desk.ledger.current(row)
     kept = desk.ledger.takes_of(row)
     here = next((take for take in kept if (desk.settings.data_dir / take.path).is_file()), None)
     if row.state != "stored" or here is None:

@@ -64,7 +64,8 @@ def collect(desk: Desk, row: Attempt, policy: Policy, *, patient: bool = False) 
     except StillRunning as error:
         if policy.on_timeout == "cancel":
             became = left(desk, row, client, cancel=True)
-            raise StillRunning(f"Task {task_id} took too long; {became}", "Raise timeout", task_id=task_id) from error
+            mend = "To wait longer raise timeout (--timeout)"
+            raise StillRunning(f"It took longer than allowed: {became}", mend, task_id=task_id) from error
         raise
     except Stopped:
         cancel = policy.on_interrupt == "cancel" and not getattr(desk.stop, "detached", False)
@@ -111,27 +112,27 @@ def _brought(desk: Desk, row: Attempt, task: Task, client: Client) -> tuple[Take
 
 
 def to_clear(desk: Desk, row: Attempt, policy: Policy) -> Attempt:
-    """The row, with this run's wish that the remote task be deleted."""
+    """The row as it is, with this run's wish that the remote task be deleted."""
+    row = desk.ledger.current(row)
     if policy.delete_remote and not row.delete_remote:
         return desk.ledger.change(row, delete_remote=1)
     return row
 
 
 def clear_remote(desk: Desk, row: Attempt) -> None:
-    """Delete the remote task of a stored take, where it was asked for and not done yet."""
-    if row.delete_remote != 1 or row.state != "stored" or row.task_id is None:
-        return
-    if _whole(desk, row) is None:
-        desk.report.warn(
-            f"task {row.task_id} was not deleted at {row.provider}, for its take is not whole here; "
-            "the same order again fetches it"
-        )
+    """Delete the remote task of a stored take, where it was asked for and not done yet, and the take is whole here."""
+    if row.delete_remote != 1:
         return
     try:
+        row = desk.ledger.current(row)
+        if row.delete_remote != 1 or row.state != "stored" or row.task_id is None:
+            return
+        if _whole(desk, row) is None:
+            raise NotFetched("its take is not whole here; the same order again fetches it")
         desk.client(row).cancel(row.task_id)
         desk.ledger.change(row, delete_remote=2)
     except RunwayNodeError as error:
-        desk.report.warn(f"task {row.task_id} could not be deleted at {row.provider} ({error.what})")
+        desk.report.warn(f"task {row.task_id} was not deleted at {row.provider} ({error.what})")
 
 
 def left(desk: Desk, row: Attempt, client: Client, *, cancel: bool, held: bool = True) -> str:
@@ -236,6 +237,15 @@ def owned(desk: Desk, row: Attempt) -> tuple[Take, Probe] | None:
     if elsewhere is None or here is not None:
         desk.report.warn(f"the paid take {path} {why}; fetching it again from task {row.task_id}")
     return _mended(desk, held, elsewhere, path, why)
+
+
+def restored(desk: Desk, row: Attempt) -> bool:
+    """Whether the take of a call that was given up is here again, whole: then it is owned as before."""
+    take = _whole(desk, row) if row.state == "expired" else None
+    if take is None:
+        return False
+    desk.keep(row, take.path.relative_to(desk.settings.data_dir).as_posix(), take.sha256, take.path.stat().st_size)
+    return True
 
 
 def _whole(desk: Desk, row: Attempt) -> Take | None:

@@ -103,7 +103,8 @@ def _made(desk: Desk, named: Named, got: Sequence[Obtained], folder: Path, suffi
     fit = fit_of(plan, segment, order.probe, order.step, order.policy)
     if off_shape(answer, fit):
         desk.report.warn(
-            f"the answer's shape ({answer.width}x{answer.height}) is another one; it was padded, not stretched"
+            f"the answer's shape ({answer.width}x{answer.height}) is another one; it was padded, not stretched",
+            lasting=True,
         )
     pictures = folder / ("pictures.webm" if suffix == ".webm" else "pictures.mp4")
     desk.report("conforming", f"{fit.frames} frames at {float(fit.fps):.3f} fps")
@@ -119,7 +120,7 @@ def _made(desk: Desk, named: Named, got: Sequence[Obtained], folder: Path, suffi
         raise SourceError("The clip changed while its transformation ran", "Put its sound back by hand")
     whole = folder / f"whole{suffix}"
     for warning in finish(pictures, order.probe, plan.first, plan.last, whole, stop=desk.stop):
-        desk.report.warn(warning)
+        desk.report.warn(warning, lasting=True)
     # Made in the run's own folder: what a crash leaves there is swept up by the next run.
     stored = result_path(order, named.digest, suffix)
     stored.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,7 @@ def _note(desk: Desk, named: Named, got: Sequence[Obtained], stored: Path, suffi
         path=stored.relative_to(desk.settings.data_dir).as_posix(),
         sha256=file_hash(stored),
         made=0.0,
-        facts=_facts(result, desk.settings.data_dir),
+        facts=_facts(result.model_copy(update={"warnings": tuple(desk.report.lasting)}), desk.settings.data_dir),
     )
     try:
         desk.ledger.finish(row)

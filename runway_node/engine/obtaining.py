@@ -15,7 +15,7 @@ from ..ledger import Attempt, Claim, Moved, Terms
 from ..media.shapes import Probe
 from ..models import Take
 from ..planning import Segment
-from .collecting import clear_remote, collect, owned, to_clear
+from .collecting import clear_remote, collect, owned, restored, to_clear
 from .desk import Desk, orphaned_sandbox
 from .order import Named, limits_of
 from .paying import Prepared, explained, pay
@@ -48,6 +48,9 @@ def obtain(desk: Desk, named: Named, terms: Terms, ready: Callable[[Segment], Pr
     """
     policy = named.order.policy
     again = {"reorder": policy.reorder, "resubmit": policy.resubmit_ambiguous}
+    for call in named.calls:
+        if (row := desk.ledger.last(named.scope, call.segment)) is not None:
+            restored(desk, row)
     while True:
         claims = desk.ledger.claim(named.row, named.calls, terms, desk.token, limits_of(named.order), **again)
         claim = claims[0]

@@ -48,6 +48,7 @@ class Report:
         self.digest: str | None = None
         self.attempt: int | None = None
         self.warnings: list[str] = []
+        self.lasting: list[str] = []
 
     def __call__(self, phase: Phase, message: str = "", *, fraction: float | None = None, **facts: Any) -> None:
         """Tell one thing that happened."""
@@ -67,10 +68,11 @@ class Report:
         except Exception:
             log.exception("on_progress failed; the order goes on")
 
-    def warn(self, message: str) -> None:
-        """Tell a warning, once, and keep it for the result."""
+    def warn(self, message: str, *, lasting: bool = False) -> None:
+        """Tell a warning, once, and keep it for the result; a *lasting* one is about the file, not about this run."""
         if message not in self.warnings:
             self.warnings.append(message)
+            self.lasting += [message] if lasting else []
             self("warning", message)
 
 

@@ -14,7 +14,7 @@ from ..models import Event, Finished, OnProgress, OpenOrder, Policy
 from ..settings import BASE_URL_VARIABLES, KEY_VARIABLES, Settings, load_settings
 from .again import named_again
 from .books import told
-from .collecting import clear_remote, collect, left
+from .collecting import clear_remote, collect, left, restored
 from .desk import Desk
 from .files import workshop
 from .finishing import already, finished
@@ -73,6 +73,8 @@ def resume(
 
         with ThreadPoolExecutor(settings.max_concurrency, thread_name_prefix="runway-resume") as pool:
             found = [one for one in pool.map(one, rows) if one is not None]
+        for row, _ in desk.books.latest(["expired"]):
+            restored(desk, row)
         for row, _ in desk.books.latest(["stored"]):
             clear_remote(desk, row)
         if stop.is_set():
@@ -102,15 +104,16 @@ def _resumed(desk: Desk, row: Attempt, order: OrderRow, policy: Policy, listener
         except RunwayNodeError as error:
             now = desk.ledger.current(row)
             return Finished(digest=order.digest, task_id=row.task_id, state=now.state, error=str(error))
-        error_text = ""
+        told = Finished(digest=order.digest, task_id=row.task_id, state="stored", take=got.take.path)
         try:
             with workshop(desk.settings, f"{desk.token}-{row.segment[:12]}", desk.ledger.alive) as folder:
-                if already(own, order.scope, order.digest, policy, None, force=False) is None:
-                    finished(own, named_again(order, desk.settings, policy), [got], folder, None, force=False)
+                made = already(own, order.scope, order.digest, policy, None, force=False) or finished(
+                    own, named_again(order, desk.settings, policy), [got], folder, None, force=False
+                )
         except RunwayNodeError as error:
             # The take is here, which is what was paid for.
-            error_text = str(error)
-    return Finished(digest=order.digest, task_id=row.task_id, state="stored", path=got.take.path, error=error_text)
+            return told.model_copy(update={"error": str(error)})
+    return told.model_copy(update={"path": made.path})
 
 
 def cancel(which: str, *, settings: Settings | None = None) -> Finished:
@@ -134,9 +137,9 @@ def cancel(which: str, *, settings: Settings | None = None) -> Finished:
         held = desk.ledger.adopt(row, desk.token)
         became = left(desk, held or row, client, cancel=True, held=held is not None)
         now = desk.ledger.current(row)
-        path = next((desk.settings.data_dir / take.path for take in desk.ledger.takes_of(now)), None)
+        take = next((desk.settings.data_dir / take.path for take in desk.ledger.takes_of(now)), None)
         return Finished(
-            digest=order.digest, task_id=row.task_id, state=now.state, path=path,
+            digest=order.digest, task_id=row.task_id, state=now.state, take=take,
             error="" if now.state in {"cancelled", "stored"} else became,
         )  # fmt: skip
 
@@ -144,6 +147,8 @@ def cancel(which: str, *, settings: Settings | None = None) -> Finished:
 def _instead(row: Attempt, desk: Desk) -> str:
     if row.state in {"claimed", "intent"} and desk.ledger.alive(row.holder):
         return "A run is about to order it: stop that one with Ctrl-C"
+    if row.state == "stored":
+        return f"It is owned: runway-node export {row.order_digest[:12]} -o OUT"
     return "See runway-node tasks"
 
 

@@ -41,14 +41,14 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
         named, first = _named(desk, order, scope, folder)
         report.digest = named.digest
         for warning in named.plan.warnings:
-            report.warn(warning)
+            report.warn(warning, lasting=True)
         there = already(desk, scope, named.digest, order.policy, out, force=force)
         if there is not None:
             for call in named.calls:
                 row = ledger.last(scope, call.segment)
                 if row is not None and order.policy.delete_remote:
                     clear_remote(desk, to_clear(desk, row, order.policy))
-            return there
+            return there.model_copy(update={"warnings": tuple(dict.fromkeys((*there.warnings, *report.warnings)))})
         _tell_unlike(desk, named)
 
         def ready(segment: Segment) -> Prepared:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from ..ledger import Attempt, Ledger
+from ..errors import OverLimit
+from ..ledger import Ledger, Verdict
+from ..models import check_limits
 from ..planning import Plan, Standing
-from .order import Named, Order, content_of, name
+from .finishing import variant_of
+from .order import Named, Order, content_of, limits_of, name
+
+WORDS: dict[Verdict, Standing] = {
+    "claim": "to pay", "take over": "to pay", "adopt": "under way", "wait": "under way", "owned": "owned",
+    "ambiguous": "unknown", "expired": "unknown",
+}  # fmt: skip
 
 
 def with_standing(order: Order) -> Plan:
-    """The plan that a run would follow, and what of it that run would pay.
+    """The plan that a run would follow, and what of it that run would pay, or would refuse to.
 
     Raises:
         LedgerError: The ledger is there and cannot be read.
 
     """
     content = content_of(order)
-    if content is None:
-        # Only rendering can tell whether these frames were paid for before.
-        plan = order.plan
-        at_most = {"to_pay": plan.billed_seconds, "to_pay_credits": plan.credits}
-        return plan.model_copy(update={"standing": ("unknown",) * len(plan.segments), **at_most})
     with Ledger(order.settings, create=False) as ledger:
-        scope = None if ledger.missing else _scope(order, ledger)
+        scope = ledger.account if ledger.missing else _scope(order, ledger)
+        if content is None:
+            # Only rendering can tell whether these frames were paid for before.
+            said: list[Standing] = ["unknown"] * len(order.plan.segments)
+            at_most = {"to_pay": order.plan.billed_seconds, "to_pay_credits": order.plan.credits}
+            return _judged(order, ledger, scope, _told(order.plan, None, said).model_copy(update=at_most))
         if scope is None:
-            named = name(order, ledger, ledger.account, content) if ledger.missing else None
-            return _told(order.plan, named, ["to pay"] * len(order.plan.segments))
+            return _judged(order, ledger, scope, _told(order.plan, None, ["to pay"] * len(order.plan.segments)))
         named = name(order, ledger, scope, content)
-        said = [standing(ledger, ledger.last(scope, call.segment)) for call in named.calls]
-        return _told(named.plan, named, said)
+        return _judged(order, ledger, scope, _told(named.plan, named, _standings(order, ledger, named)))
 
 
 def _scope(order: Order, ledger: Ledger) -> str | None:
@@ -38,17 +44,13 @@ def _scope(order: Order, ledger: Ledger) -> str | None:
     return ledger.scope(terms.origin, terms.fingerprint)
 
 
-def standing(ledger: Ledger, row: Attempt | None) -> Standing:
-    """Where a segment stands by its newest attempt."""
-    if row is None or row.state in {"refused", "failed", "cancelled"}:
-        return "to pay"
-    if row.state == "stored":
-        return "owned"
-    if row.state in {"ambiguous", "expired"}:
-        return "unknown"
-    if row.state in {"claimed", "intent"} and not ledger.alive(row.holder):
-        return "to pay" if row.state == "claimed" else "unknown"
-    return "under way"
+def _standings(order: Order, ledger: Ledger, named: Named) -> list[Standing]:
+    policy = order.policy
+    kept = ledger.result(named.scope, named.digest, variant_of(policy, ".mp4"))
+    if kept is not None and (order.settings.data_dir / kept.path).is_file():
+        return ["owned"] * len(named.calls)
+    again = {"reorder": policy.reorder, "resubmit": policy.resubmit_ambiguous}
+    return [WORDS[ledger.look(named.scope, call.segment, **again)[1]] for call in named.calls]
 
 
 def _told(plan: Plan, named: Named | None, said: list[Standing]) -> Plan:
@@ -67,3 +69,17 @@ def _told(plan: Plan, named: Named | None, said: list[Standing]) -> Plan:
 def _price(named: Named | None, said: list[Standing]) -> float | None:
     prices = [call.credits for call, word in zip(named.calls, said, strict=True) if word == "to pay"] if named else []
     return sum(price for price in prices if price is not None) if None not in prices else None
+
+
+def _judged(order: Order, ledger: Ledger, scope: str | None, plan: Plan) -> Plan:
+    """The plan, and why a run would refuse it for its cost."""
+    if not plan.to_pay:
+        return plan
+    try:
+        check_limits(
+            limits_of(order), float(plan.to_pay), plan.to_pay_credits, plan.model,
+            lambda: 0.0 if scope is None else ledger.today(scope), provider=plan.provider,
+        )  # fmt: skip
+    except OverLimit as error:
+        return plan.model_copy(update={"over": str(error)})
+    return plan

@@ -128,7 +128,7 @@ def wait(
         if watch.overdue(deadlines, now):
             raise StillRunning(
                 f"Task {task_id} is still {watch.status} after {now - watch.since:.0f} s and was left running",
-                "Its result stays with the provider for at least 24 hours; raise timeout to wait longer",
+                "The same order again, or runway-node resume, collects it; timeout (--timeout) is how long a run waits",
                 task_id=task_id,
             )
 
@@ -155,5 +155,5 @@ def _tell(task: Task | None, watch: Watch, report: Report) -> None:
     elif task.status == "queued":
         report("queued", f"in the provider's queue, {seconds:.0f} s", seconds=seconds, credits=task.estimated)
     else:
-        percent = f"{task.progress:.0%}, " if task.progress is not None else ""
+        percent = f"the model is at {task.progress:.0%}, " if task.progress is not None else ""
         report("running", f"{percent}{seconds:.0f} s", fraction=task.progress, seconds=seconds, credits=task.estimated)

@@ -104,6 +104,8 @@ class Books:
         names = sorted({row.order_digest[:12] for row in found})
         if len(names) > 1:
             raise Unknown(f"{which} may be any of {', '.join(names)}", "Give more of it")
+        if not found and len(which) < LEAST:
+            raise Unknown(f"{which} is too short to name an order", f"Give at least {LEAST} characters of its digest")
         if not found:
             raise Unknown(f"The ledger has no order or task {which}", self._what_there_is(which))
         exact = [row for row in found if row.task_id == which]

@@ -72,11 +72,13 @@ class Database:
         self.url = settings.database_url
         self.file = None if self.url else settings.data_dir / FILE
         self._create, self._data_dir = create, settings.data_dir
-        self.missing = self.file is not None and not create and not self.file.exists()
+        there = self.file is None or self.file.exists()
+        self.missing = not create and not there
         self.where = str(self.file) if self.file else "the database of RUNWAY_NODE_DATABASE_URL"
         self._engine: Engine | None = None
-        if self.missing:
+        if not there:
             self._not_lost()
+        if self.missing:
             return
         self._engine = self._sqlite(self.file) if self.file else self._postgres(self.url.get_secret_value())  # type: ignore[union-attr]
         try:

@@ -5,30 +5,23 @@ Each change of a state is one commit, checked against the transition table and a
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import hmac
 import json
-import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from ..errors import LedgerError, RunwayNodeError, WrongUse, facts
 from ..models import Limits, check_limits
-from ..settings import Provider, Settings, origin_of
 from . import rescue, rows
-from .database import Database
-from .holders import holders
 from .records import Attempt, Call, Claim, OrderRow, Sending, Terms
 from .rows import same
-from .schema import attempts, orders, secrets, takes
-from .shelf import Shelf, names
+from .schema import attempts, orders, takes
+from .shelf import names
 from .states import IN_FLIGHT, PAID, State, Verdict, may, verdict
+from .who import Who
 
 
 class Moved(RunwayNodeError):
@@ -43,96 +36,8 @@ class IllegalMove(RunwayNodeError):
     """A change that the transition table does not have: a fault of this program."""
 
 
-class Ledger(Shelf):
-    """One ledger, seen by one account label.
-
-    Args:
-        settings: Where it is, whose it is.
-        create: Make it where there is none; else `missing` tells, and every question has an empty answer.
-
-    Raises:
-        LedgerError: It cannot be used; nothing was changed.
-
-    """
-
-    def __init__(self, settings: Settings, *, create: bool = True) -> None:
-        self.settings = settings
-        self.account = settings.account
-        database = Database(settings, create=create)
-        # SQLite's ledger lies beside its takes: wherever the folder is moved to, they are there.
-        here = "" if database.sqlite else f"{socket.gethostname()}:{settings.data_dir.absolute()}"
-        super().__init__(database, here)
-        self._holders = holders(self.database, settings.data_dir) if not self.missing else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._holders is not None:
-            self._holders.close()
-        self.database.close()
-
-    # --- who ---
-
-    @contextlib.contextmanager
-    def holder(self) -> Iterator[str]:
-        """Be alive: the token under which rows are held; with the end of this they are free."""
-        assert self._holders is not None
-        try:
-            token = self._holders.hold()
-        except OSError as error:
-            raise LedgerError(
-                f"The data folder {self.settings.data_dir} cannot be written ({error.strerror})",
-                "Set RUNWAY_NODE_DATA_DIR",
-            ) from error
-        try:
-            yield f"{self._name}{token}"
-        finally:
-            self._holders.release(token)
-
-    def alive(self, token: str | None, conn: Connection | None = None) -> bool:
-        """Whether the run with this token lives.
-
-        Several ledgers may share a data folder: nobody here can see another one's runs, so they are left alone.
-        """
-        if token is None or self._holders is None:
-            return False
-        name, own = token[: len(self._name)], token[len(self._name) :]
-        return name != self._name or self._holders.alive(conn, own)
-
-    @functools.cached_property
-    def _name(self) -> str:
-        """What all tokens of this ledger begin with."""
-        return hashlib.sha256(f"{self._secret} name".encode()).hexdigest()[:8]
-
-    def fingerprint(self, origin: str, key: str) -> str:
-        """What tells one API key from another without telling the key."""
-        return hmac.new(self._secret.encode(), f"{origin}\0{key}".encode(), hashlib.sha256).hexdigest()[:32]
-
-    @functools.cached_property
-    def _secret(self) -> str:
-        with self.database.read() as conn:
-            return str(conn.scalar(select(secrets.c.value).where(secrets.c.name == "fingerprint")))
-
-    def scope(self, origin: str, fingerprint: str) -> str:
-        """Whose rows: the account's label; on loopback each key has a world of its own: anything may be behind it."""
-        return f"{self.account}#sandbox-{fingerprint[:16]}" if origin == "sandbox" else self.account
-
-    def terms(self, provider: Provider, model: str, *, delete_remote: bool = False) -> Terms:
-        """What these settings freeze into a row; the key must be there."""
-        base_url = self.settings.base_url(provider)
-        origin = origin_of(base_url)
-        fingerprint = self.fingerprint(origin, self.settings.key(provider).get_secret_value())
-        return Terms(
-            provider=provider,
-            model=model,
-            base_url=base_url,
-            origin=origin,
-            fingerprint=fingerprint,
-            delete_remote=delete_remote,
-        )
+class Ledger(Who):
+    """One ledger, seen by one account label (see `Who` for what it is opened with)."""
 
     # --- orders ---
 
@@ -148,14 +53,25 @@ class Ledger(Shelf):
         where = (orders.c.scope == scope) & (orders.c.kin == kin)
         return [OrderRow(**row) for row in self._all(select(orders).where(where).order_by(orders.c.created.desc()))]
 
-    def last(self, scope: str, segment: str) -> Attempt | None:
-        """The segment's attempt that decides what a run would do: see `states.telling`."""
+    def look(self, scope: str, segment: str, **again: bool) -> tuple[Attempt | None, Verdict]:
+        """What `claim` would say of the segment just now, and the attempt that decides it: see `states.telling`."""
         if self.missing:
-            return None
+            return None, "claim"
         with self.database.read() as conn:
             found = rows.tries(conn, scope, segment)
-            index, _ = verdict(rows.seen(found, self._alive_in(conn)))
-            return None if index is None else found[index]
+            index, word = verdict(rows.seen(found, self._alive_in(conn)), **again)
+            return None if index is None else found[index], word
+
+    def last(self, scope: str, segment: str) -> Attempt | None:
+        """The segment's attempt that decides what a run would do."""
+        return self.look(scope, segment)[0]
+
+    def today(self, scope: str) -> float | None:
+        """Credits spent or reserved since midnight UTC; None where that is not known."""
+        if self.missing:
+            return 0.0
+        with self.database.read() as conn:
+            return rows.today(conn, scope, self.database.now(conn), "", self._alive_in(conn))
 
     def current(self, row: Attempt) -> Attempt:
         """The row as it is now."""

@@ -23,7 +23,8 @@ MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
         "succeeded": frozenset({"stored", "expired", "cancelled"}),
         # A take that is damaged or gone is fetched again, or is found to be lost.
         "stored": frozenset({"succeeded", "expired"}),
-        "expired": frozenset({"submitted"}),
+        # A task that a person found, or a take that was restored from a copy.
+        "expired": frozenset({"submitted", "stored"}),
         "refused": frozenset(),
         "failed": frozenset(),
         "cancelled": frozenset(),

@@ -52,7 +52,7 @@ def open_container(path: Path) -> av.container.InputContainer:
 
     """
     if not path.exists():
-        raise SourceError(f"There is no file {path.name} at {path}", "Check the path")
+        raise SourceError(f"There is no file {path}", "Check the path")
     if not path.is_file():
         raise SourceError(f"{path} is not a file", "Give the path of a video file")
     if path.stat().st_size == 0:

@@ -69,12 +69,20 @@ class OwnedTake(Frozen):
 
 
 class Finished(Frozen):
-    """What became of one call that was resumed or cancelled: `path` its take, or `error` why there is none (yet)."""
+    """What became of one call that was resumed or cancelled.
+
+    Args:
+        path: The finished file; None where it is not made (yet).
+        take: What was paid for, as the provider made it; None where it is not here (yet).
+        error: Why one of them is not.
+
+    """
 
     digest: str
     task_id: str | None
     state: str
     path: Path | None = None
+    take: Path | None = None
     error: str = ""
 
 

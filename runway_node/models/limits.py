@@ -79,7 +79,7 @@ def check_limits(
     wanted = round(spent + credits, 6)
     if wanted > limits.max_credits_per_day:
         raise over(
-            f"{spent:g} of today's {limits.max_credits_per_day:g} credits are spent or reserved",
+            f"{spent:g} credits are spent or reserved today, {limits.max_credits_per_day:g} are allowed",
             f"{_raise('max_credits_per_day', wanted)}, or wait for midnight UTC",
         )
 

@@ -6,6 +6,7 @@ A row is data: models change faster than releases, so the settings file can add 
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -75,10 +76,13 @@ class Model(Frozen):
     retired: str = ""
 
     def price(self, seconds: Fraction) -> float | None:
-        """Credits for *seconds* billed in one call, None where unknown; part-seconds are not rounded (undocumented)."""
+        """Credits for *seconds* billed in one call, None where unknown.
+
+        Whole ones, rounded up: how providers round is undocumented, and limits are to hold at the dearer reading.
+        """
         if self.credits_per_second is None:
             return None
-        return max(self.credits_min, round(float(seconds) * self.credits_per_second, 2))
+        return max(self.credits_min, float(ceil(round(float(seconds) * self.credits_per_second, 6))))
 
 
 _ALEPH_RATIOS = ("1280:720", "720:1280", "1104:832", "960:960", "832:1104", "1584:672", "848:480", "640:480")
