@@ -6,6 +6,7 @@ Hypothesis plays runs that begin, crash, stall and wait, over a real ledger and 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy.engine import make_url
 
 from runway_node.errors import OverLimit
 from runway_node.ledger import FILE, IN_FLIGHT, Attempt, Moved, may, rescue
@@ -37,11 +39,18 @@ AGAINS = st.sampled_from(["", "", "", *AGAIN])
 ANSWERS = st.sampled_from(["accepted"] * 5 + ["refused", "ambiguous", "lost", "stopped"])
 """What a POST comes to: "lost" was accepted, and nobody hears of it; "stopped" was surely not sent."""
 
-LOG = """
-CREATE TABLE moves (before TEXT, after TEXT);
-CREATE TRIGGER log_moves AFTER UPDATE OF state ON runway_node_attempts WHEN NEW.state <> OLD.state
-BEGIN INSERT INTO moves VALUES (OLD.state, NEW.state); END;
-"""
+LOG = (
+    "CREATE TABLE moves (before TEXT, after TEXT)",
+    ("CREATE TRIGGER log_moves AFTER UPDATE OF state ON runway_node_attempts WHEN NEW.state <> OLD.state "
+    "BEGIN INSERT INTO moves VALUES (OLD.state, NEW.state); END"),
+)
+LOG_ON_POSTGRES = (
+    LOG[0],
+    ("CREATE FUNCTION log_move() RETURNS trigger LANGUAGE plpgsql AS "
+    "'BEGIN INSERT INTO moves VALUES (OLD.state, NEW.state); RETURN NEW; END'"),
+    ("CREATE TRIGGER log_moves AFTER UPDATE OF state ON runway_node_attempts FOR EACH ROW "
+    "WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION log_move()"),
+)
 
 
 def counts(row):
@@ -225,16 +234,24 @@ class Process:
 class Machine(RuleBasedStateMachine):
     """The world: one ledger, one provider, some processes, the disk's takes."""
 
+    server, log = None, LOG
+
     @initialize()
     def begin_world(self):
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-machine-"))
-        self.room = Room(self.folder, None)
+        self.room = Room(self.folder, self.server and self.server.fresh())
         self.room.open()
-        self.conn = sqlite3.connect(self.folder / FILE, isolation_level=None)
-        self.conn.executescript(LOG)
-        self.conn.row_factory = sqlite3.Row
+        self.conn = self.connected()
+        for statement in self.log:
+            self.conn.execute(statement)
         self.provider, self.processes = Provider(), []
         self.files, self.late, self.heard = set(), set(), set()
+
+    def connected(self):
+        """A connection beside the ledger's own."""
+        conn = sqlite3.connect(self.folder / FILE, isolation_level=None)
+        conn.row_factory = sqlite3.Row
+        return conn
 
     def rows(self):
         return [Attempt(**row) for row in self.conn.execute("SELECT * FROM runway_node_attempts")]
@@ -349,7 +366,8 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def by_the_table(self):
         """The database itself saw no change of a state that the table does not have."""
-        assert all(may(*move) for move in self.conn.execute("SELECT before, after FROM moves"))
+        moves = self.conn.execute("SELECT before, after FROM moves")
+        assert all(may(move["before"], move["after"]) for move in moves)
 
     def teardown(self):
         """Nobody dies any more: every command comes to an outcome, a new one too, and no task's record is left over."""
@@ -375,6 +393,22 @@ class Machine(RuleBasedStateMachine):
             self.conn.close()
             self.room.close()
             shutil.rmtree(self.folder)
+            if self.server:
+                self.server.drop(self.room.url)
+
+
+class OnPostgres(Machine):
+    """The same world with its ledger on a server."""
+
+    log = LOG_ON_POSTGRES
+
+    def connected(self):
+        import psycopg
+        from psycopg.rows import dict_row
+
+        parts = make_url(self.room.url)
+        told = {"host": parts.query["host"], "port": parts.query["port"], "user": parts.username}
+        return psycopg.connect(**told, dbname=parts.database, autocommit=True, row_factory=dict_row)
 
 
 COMMON = {
@@ -385,8 +419,23 @@ TestQuick = Machine.TestCase
 TestQuick.settings = settings(max_examples=12, **COMMON)
 
 
+@pytest.fixture(scope="module")
+def on_server(postgres):
+    """The server of `OnPostgres`."""
+    OnPostgres.server = postgres
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="the test server is POSIX's")
+@pytest.mark.usefixtures("on_server")
+class TestPostgres(OnPostgres.TestCase):
+    """The same on Postgres."""
+
+    settings = settings(max_examples=40, **COMMON)
+
+
 @pytest.mark.slow
 class TestThorough(Machine.TestCase):
     """The same, for longer."""
 
-    settings = settings(max_examples=300, **{**COMMON, "stateful_step_count": 60})
+    settings = settings(max_examples=200, **{**COMMON, "stateful_step_count": 60})
