@@ -84,6 +84,20 @@ def test_a_take_restored_from_a_copy_is_owned_again(filed):
     assert [one.there for one in runway_node.takes(settings=filed.settings())] == [True]
 
 
+def test_a_take_that_is_fetched_again_can_be_stopped(filed):
+    """Interrupted, like any other wait: exit code 130, and the same order goes on."""
+    result = filed()
+    result.takes[0].path.unlink()
+    result.path.unlink()
+    filed.sandbox.add(Fault(where="download", kind="status", status=503, times=50))
+    stop = Stop()
+    hear = lambda event: stop.set() if event.phase == "retrying" else None  # noqa: E731
+    with pytest.raises(errors.Interrupted, match="fetched again"):
+        filed(stop=stop, hear=hear)
+    filed.sandbox.faults.clear()
+    assert (filed().spent, filed.creates) == (0, 1)
+
+
 # before and after the POST
 
 

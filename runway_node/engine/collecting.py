@@ -263,6 +263,10 @@ def _mended(desk: Desk, row: Attempt, elsewhere: TakeRow | None, path: Path, why
             raise TaskGone(f"Task {row.task_id} was deleted at {row.provider}", task_id=row.task_id or "")
         task = Task(id=row.task_id, status="succeeded", credits=row.cost)
         return _brought(desk, row, task, desk.client(row))
+    except Stopped:
+        raise Interrupted(
+            "Stopped while the paid take was fetched again", "The same order goes on with it", task_id=row.task_id
+        ) from None
     except (TaskGone, NotFetched) as error:
         if elsewhere is not None:
             raise NotFetched(

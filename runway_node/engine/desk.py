@@ -102,6 +102,11 @@ class Desk:
         self.report.task_id = row.task_id
         self.report(phase, message, **facts)
 
+    def salvage(self) -> None:
+        """Take in the ids of paid tasks that the ledger did not take when they came."""
+        for row in self.ledger.salvage():
+            self.tell(row, "submitted", f"task {row.task_id} was in a rescue file")
+
     def record(self, row: Attempt, task_id: str, estimated: float | None = None) -> Attempt:
         """The order was accepted. An id that the ledger does not take is printed, and kept in a file."""
         try:

@@ -30,10 +30,13 @@ def open_desk(
     settings: Settings, stop: threading.Event | None = None, on_progress: OnProgress | None = None
 ) -> Iterator[Desk]:
     """A desk outside a run."""
-    with Ledger(settings) as ledger, ledger.holder() as token:
-        ledger.salvage()
-        with Desk(settings, ledger, token, stop or Stop(), Report(on_progress)) as desk:
-            yield desk
+    with (
+        Ledger(settings) as ledger,
+        ledger.holder() as token,
+        Desk(settings, ledger, token, stop or Stop(), Report(on_progress)) as desk,
+    ):
+        desk.salvage()
+        yield desk
 
 
 def resume(

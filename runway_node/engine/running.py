@@ -32,7 +32,7 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
         workshop(settings, token, ledger.alive) as folder,
         Desk(settings, ledger, token, stop, report) as desk,
     ):
-        ledger.salvage()
+        desk.salvage()
         if out is not None:
             check_output(out, order.source, settings, token, ledger.alive)
             if out.exists() and not force and not ledger.results_with(file_hash(out)):
