@@ -416,7 +416,7 @@ COMMON = {
     "stateful_step_count": 40,
 }  # fmt: skip
 TestQuick = Machine.TestCase
-TestQuick.settings = settings(max_examples=12, **COMMON)
+TestQuick.settings = settings(max_examples=5, **COMMON)
 
 
 @pytest.fixture(scope="module")

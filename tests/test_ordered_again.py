@@ -86,6 +86,7 @@ def test_an_earlier_unclear_call_stays_listed_and_can_be_given_its_task(run):
 # the whole way
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["stopped", "refused", "failed"])
 def test_a_resubmission_that_came_to_nothing_leaves_the_question(shop, end):
     """The plain command ends with exit code 4 again; the first task can still be attached, and is then had unpaid."""
@@ -107,6 +108,7 @@ def test_a_resubmission_that_came_to_nothing_leaves_the_question(shop, end):
     assert (shop().takes[0].task_id, shop.creates) == (task_id, creates)
 
 
+@pytest.mark.slow
 def test_who_only_waited_inherits_no_leave(shop):
     """Beside a resubmitting run a plain one waits; when that is stopped, the plain one ends with exit code 4."""
     shop.lost()
