@@ -217,11 +217,13 @@ def gc(
         age = None if older_than is None else flags.age(older_than, "--older-than")
         found = free(takes=takes, older_than=age, dry_run=not yes)
         _items(show, "garbage", found.files)
-        show.result({"files": len(found.files), "size": found.size, "done": found.done})
+        show.result({"files": len(found.files), "size": found.size, "done": found.done, "kept": found.kept})
         _tell_freed(show, found)
 
 
 def _tell_freed(show: Show, found: Freed) -> None:
+    if found.kept:
+        show.note(f"Kept: {found.kept} finished, whose take or clip is not where it was: they could not be made again")
     if not found.files:
         show.say("There is nothing to free")
         return

@@ -262,12 +262,18 @@ def gc(
         going = {garbage.path for garbage, _ in old}
         found = [*_leftovers(settings, ledger, books), *_results(ledger, books, going)]
         files = tuple(found) + tuple(garbage for garbage, _ in old)
+        kept = len({*_finished(settings)} - {garbage.path for garbage in files})
         if not dry_run:
             for garbage in files:
                 _remove(garbage.path)
             for garbage, row in old:
                 _forget(ledger, garbage, row)
-    return Freed(files=files, size=sum(garbage.size for garbage in files), done=not dry_run)
+    return Freed(files=files, size=sum(garbage.size for garbage in files), done=not dry_run, kept=kept)
+
+
+def _finished(settings: Settings) -> list[Path]:
+    folder = settings.home / "results"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _leftovers(settings: Settings, ledger: Ledger, books: Books) -> Iterator[Garbage]:
@@ -298,8 +304,7 @@ def _results(ledger: Ledger, books: Books, going: set[Path]) -> Iterator[Garbage
         and _is(settings.data_dir / take.path, take.sha256)
         and (not order.path or _is(Path(order.path), order.file))
     }
-    folder = settings.home / "results"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in _finished(settings):
         if path.name[:24] in safe:
             yield _garbage(path, "a finished file; made again from its takes when it is wanted")
 

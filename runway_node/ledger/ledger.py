@@ -146,10 +146,11 @@ class Ledger(Who):
                 "Free some space; nothing was sent",
             ) from error
         with self.database.write() as conn:
-            now_row = rows.current(conn, row)
-            paid = [one for one in rows.tries(conn, row.scope, row.segment) if one.state in PAID]
-            if now_row.holder != holder or now_row.state != "claimed" or paid:
-                return "lost", now_row  # paid: an earlier attempt's answer came after all
+            tries = rows.tries(conn, row.scope, row.segment)
+            now_row = next((one for one in tries if one.key == row.key), None) or rows.current(conn, row)
+            late = any(one.state in PAID for one in tries)  # an earlier attempt's answer came after all
+            if now_row.holder != holder or now_row.state != "claimed" or late:
+                return "lost", now_row
             if not self._alive_in(conn)(holder):
                 raise LedgerError("The run lost its lock on the ledger, so others take it for dead", "Run it again")
             now = self.database.now(conn)

@@ -117,8 +117,9 @@ class Garbage(Frozen):
 
 
 class Freed(Frozen):
-    """What `gc` freed, or would."""
+    """What `gc` freed, or would; bytes. `kept` counts finished files that could not be made again here, and so stay."""
 
     files: tuple[Garbage, ...]
     size: int
     done: bool
+    kept: int = 0
