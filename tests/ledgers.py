@@ -51,7 +51,7 @@ class Run:
         self.terms = ledger.terms("runway", "aleph2")
         self.scope = ledger.scope(self.terms.origin, self.terms.fingerprint)
 
-    def claim(self, name: str = "dusk", limits: Limits = FREE, price: float | None = CREDITS, **again: bool) -> Claim:
+    def claim(self, name: str = "dusk", limits: Limits = FREE, price: float | None = CREDITS, **again: Any) -> Claim:
         """Ask for an order of one call."""
         (given,) = self.ledger.claim(
             order(name, self.scope), [call(name, credits=price)], self.terms, self.token, limits, **again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,9 +16,11 @@ from PIL import Image
 
 import runway_node
 from runway_node import errors
-from runway_node.engine import Stop, obtaining, paying
+from runway_node.client import Client, Later
+from runway_node.engine import Stop, obtaining, paying, running, waiting
 from runway_node.engine.delivery import deliver_clip
 from runway_node.ledger import Books, Ledger
+from runway_node.media.probe import probe
 from runway_node.models import Step
 from runway_node.sandbox import Fault, serve
 from runway_node.settings import load_settings
@@ -56,7 +59,125 @@ def test_a_cancel_whose_answer_was_lost_is_known_by_the_next_denial(filed):
     assert runway_node.cancel(task_id, settings=filed.settings()).state == "cancelled"
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_refused_cancel_and_one_denial_are_no_cancel(filed, status):
+    """A try that was answered was not obeyed; the 404 after it is a hiccup: the task is collected, unpaid."""
+    task_id = filed.left(runs=True)
+    filed.sandbox.add(
+        Fault(where="cancel", kind="status", status=status), Fault(where="cancel", kind="status", status=404)
+    )
+    assert runway_node.cancel(task_id, settings=filed.settings()).state == "submitted"
+    clock = filed.sandbox.clock
+    filed.sandbox.clock = lambda: clock() + 2 * HOUR
+    assert (filed().spent, filed.creates) == (0, 1)
+
+
+def test_a_task_that_ends_between_two_cancels_is_fetched(filed):
+    """Each try begins with a look: a second DELETE would destroy what has finished meanwhile."""
+    task_id = filed.left(runs=True)
+    clock, cancel = filed.sandbox.clock, Client.cancel
+
+    def refused_at_first(client, which):
+        if filed.sandbox.clock() - clock() < HOUR:
+            filed.sandbox.clock = lambda: clock() + 2 * HOUR
+            raise Later("HTTP 503")
+        return cancel(client, which)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Client, "cancel", refused_at_first)
+        told = runway_node.cancel(task_id, settings=filed.settings())
+    assert (told.state, told.take.is_file(), filed.sandbox.counters.deletes) == ("stored", True, 0)
+
+
+# what another run came to
+
+
+def _slowed(filed, **policy):
+    """A command that has begun, and asks the ledger only when the block is over; gives what it comes to."""
+    ended, gate, there = [], threading.Event(), threading.Event()
+    honest = running.content_of
+
+    def slow(order):
+        there.set()
+        assert gate.wait(20)
+        return honest(order)
+
+    def command():
+        try:
+            ended.append(filed(**policy))
+        except errors.RunwayNodeError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=command)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(running, "content_of", slow)
+        thread.start()
+        assert there.wait(20)
+    yield ended
+    gate.set()
+    thread.join()
+
+
+slowed = contextlib.contextmanager(_slowed)
+
+
+def test_a_failure_is_the_outcome_of_every_command_that_had_begun(filed):
+    """Two commands; the faster one's task fails before the slower one asks: nothing is ordered anew."""
+    filed.sandbox.add(Fault(where="create", kind="failed"))
+    with slowed(filed) as ended, pytest.raises(errors.TaskFailed):
+        filed()
+    assert ([type(one) for one in ended], filed.creates) == ([errors.TaskFailed], 1)
+    assert (filed().spent, filed.creates) == (56, 2)
+
+
+def test_leave_is_given_for_what_was_unclear_when_it_was_given(filed):
+    """Two commands may order again; the faster one's answer is lost too: the slower one does not order a third."""
+    filed.lost()
+    with slowed(filed, resubmit_ambiguous=True) as ended:
+        filed.lost(resubmit_ambiguous=True)
+    assert ([type(one) for one in ended], filed.creates) == ([errors.Ambiguous], 2)
+
+
 # deleting the provider's copy
+
+
+def test_a_delete_that_was_denied_is_not_done(filed):
+    """The provider lists the task all the same: said, tried again by the next, and the take can be fetched."""
+    filed.sandbox.add(Fault(where="cancel", kind="status", status=404))
+    result = filed(delete_remote="after_stored")
+    assert any("lists it all the same" in warning for warning in result.warnings)
+    result.takes[0].path.unlink()
+    shutil.rmtree(filed.settings().data_dir / "results")
+    assert (filed().spent, filed.creates, filed.tasks[0]["status"]) == (0, 1, "GONE")
+
+
+def test_a_take_that_is_known_to_be_damaged_is_not_taken_for_the_result(filed, monkeypatch):
+    """It decodes, but has another hash than what was stored: it is fetched, and only then the copy deleted."""
+    monkeypatch.setattr(waiting, "GRACE", 0.1)
+    (take,) = filed().takes
+    good = take.path.read_bytes()
+    take.path.write_bytes(good + b"\0")
+    shutil.rmtree(filed.settings().data_dir / "results")
+    filed.sandbox.add(Fault(where="poll", kind="not_found", times=9), Fault(where="download", kind="expired", times=9))
+    with pytest.raises(errors.TaskGone):
+        filed(stop=Hasty())
+    filed.sandbox.faults.clear()
+    runway_node.attach(filed.open.digest, take.task_id, settings=filed.settings())
+    assert (filed(delete_remote="after_stored").spent, take.path.read_bytes() == good) == (0, True)
+
+
+def test_the_take_of_any_attempt_can_be_restored(filed):
+    """Attempt 1's file is put back although attempt 2 was the last that was lost."""
+    lost = []
+    for again in (False, True):
+        (take,) = filed(reorder=again, delete_remote="after_stored").takes
+        lost.append((take.path, take.path.read_bytes()))
+        take.path.unlink()
+        shutil.rmtree(filed.settings().data_dir / "results")
+        with pytest.raises(errors.TaskGone):
+            filed()
+    lost[0][0].write_bytes(lost[0][1])
+    assert (filed(reorder=True).spent, filed.creates) == (0, 2)
 
 
 def test_the_last_copy_is_never_deleted(filed):
@@ -182,7 +303,52 @@ def test_a_still_that_changes_on_its_way_is_not_sent(filed, tmp_path):
     assert filed.creates == 0
 
 
+# what is said of a task
+
+
+def test_two_denials_with_an_outage_between_are_no_end(filed, monkeypatch):
+    """Nobody knows what was behind the outage: the task is waited for, and fetched."""
+    monkeypatch.setattr(waiting, "GRACE", 0.2)
+    filed.left(runs=True)
+    filed.sandbox.add(
+        Fault(where="poll", kind="not_found"), Fault(where="poll", kind="reset", times=8),
+        Fault(where="poll", kind="not_found"),
+    )  # fmt: skip
+    clock = filed.sandbox.clock
+
+    def hear(event):
+        if event.phase == "running":
+            filed.sandbox.clock = lambda: clock() + 2 * HOUR
+
+    assert filed(stop=Hasty(), hear=hear).spent == 0
+
+
+def test_one_denial_after_many_dead_links_is_no_end(filed):
+    """A paid result that cannot be had now stays to be had: it is not given up."""
+    filed.left()
+    filed.sandbox.add(
+        Fault(where="download", kind="expired", times=12), Fault(where="poll", kind="not_found", skip=12)
+    )
+    assert (filed(stop=Hasty()).spent, filed.creates) == (0, 1)
+
+
 # who works on what
+
+
+def test_an_unpaid_key_stands_for_the_clip_that_is_given_now(filed, clips):
+    """The first clip under it was refused: the second one is ordered, and exported with its own sound."""
+    step = Step(prompt="dusk", key="shot")
+    filed.sandbox.add(Fault(where="create", kind="status", status=400))
+    with pytest.raises(errors.Refused):
+        filed(step=step)
+    filed.source.unlink()
+    filed.source = filed.folder / "silent.mp4"
+    shutil.copyfile(clips(2, sound=False), filed.source)
+    result = filed(step=step)
+    assert not any("another clip" in warning for warning in result.warnings)
+    shutil.rmtree(filed.settings().data_dir / "results")
+    told = runway_node.export(result.digest, filed.folder / "out.mp4", settings=filed.settings())
+    assert probe(told.path).sounds == ()
 
 
 def test_two_ledgers_in_one_folder_leave_each_other_alone(filed, database):

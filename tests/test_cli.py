@@ -434,3 +434,25 @@ def test_links_lose_their_signature():
     """What is shown of a link ends before its query."""
     text = unsigned("GET https://host/outputs/a.mp4?_jwt=secret done")
     assert text == "GET https://host/outputs/a.mp4?(cut) done"
+
+
+def test_a_broken_stderr_changes_no_exit_code(keyed, small_clip, tmp_path):
+    """Exit 4 stays 4, and the JSON line is there, where nobody reads what is written for a person."""
+    keyed.sandbox.add(Fault(where="create", kind="reset"))
+    command = [sys.executable, "-m", "runway_node", "run", str(small_clip), "-p", PROMPT, "--json"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    here = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=here, stdout=subprocess.PIPE, stderr=writer, check=False)
+    os.close(writer)
+    assert (done.returncode, json.loads(done.stdout.splitlines()[-1])["error"]) == (4, "Ambiguous")
+
+
+def test_a_relative_folder_in_the_settings_file_is_one_place(bare, tmp_path, monkeypatch):
+    """Below the file, not below whatever folder the program is started in; "~" is the home folder."""
+    from runway_node.settings import load_settings
+
+    (tmp_path / "none.toml").write_text('data_dir = "mine"')
+    monkeypatch.delenv("RUNWAY_NODE_DATA_DIR")
+    assert load_settings().data_dir == tmp_path / "mine"
+    assert load_settings(data_dir="~/mine").data_dir == Path.home() / "mine"

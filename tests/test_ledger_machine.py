@@ -95,6 +95,7 @@ class Process:
         self.world, self.name, self.again = world, name, again
         self.run = Run(world.room.open())
         self.run.ledger.salvage()
+        self.began = self.run.ledger.now()
         self.row = self.task_id = self.outcome = None
         self.made, self.stage, self.stalled = 0, "asking", False
 
@@ -127,13 +128,15 @@ class Process:
 
     def _asking(self, _):
         before = {row.key: row.state for row in self.world.rows()}
-        claim = self.run.claim(self.name, DAILY, **({self.again: True} if self.again else {}))
+        before_us = {row.key for row in self.world.rows() if (row.ended or row.sent or 0.0) <= self.began}
+        claim = self.run.claim(self.name, DAILY, began=self.began, **({self.again: True} if self.again else {}))
         self.row = claim.row
         match claim.verdict:
             case "claim" | "take over":
                 self.stage = "prepared"
                 self.made += claim.verdict == "claim"
                 assert self.made <= 1
+                assert all(key in before_us for key in before if key[:2] == self.row.key[:2])
                 earlier = {state for key, state in before.items() if key[:2] == self.row.key[:2]}
                 assert earlier <= {"claimed", "refused", "failed", "cancelled"} | AGAIN[self.again]
             case "adopt":
@@ -142,6 +145,8 @@ class Process:
                 self.stage = "waiting"
             case "owned":
                 self._owned()
+            case "ended":
+                self.end(self.row.state)
             case other:
                 self.end(other)
 
