@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     models: tuple[dict[str, Any], ...] = ()
     """Rows added to, or laid over, the model table: `[[models]]` in the settings file (see `models.Model`)."""
 
+    @field_validator("data_dir")
+    @classmethod
+    def _one_place(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
     @field_validator("account")
     @classmethod
     def _label(cls, label: str) -> str:
@@ -229,6 +234,9 @@ class _SettingsFile(PydanticBaseSettingsSource):
             return {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"The settings file {path} cannot be read: {error}", "Mend or remove it") from None
+        if isinstance(values.get("data_dir"), str):
+            # Not below whatever folder we are started in: each would have a ledger of its own.
+            values["data_dir"] = str(path.absolute().parent / Path(values["data_dir"]).expanduser())
         holds_secret = any(name.lower() in {"cometapi_key", "runway_key", "database_url"} for name in values)
         if holds_secret and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise SettingsError(f"{path} holds a key but others can read it", f'Run: chmod 600 "{path}"')

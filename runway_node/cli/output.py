@@ -14,7 +14,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -73,7 +73,7 @@ class Show:
         if self._progress is not None:
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            typer.echo(text, err=True)
+            _print(text, "stderr")
 
     def event(self, event: Event, who: str = "") -> None:
         """One event of an order: what `on_progress` is called with; *who* tells several orders apart."""
@@ -86,7 +86,7 @@ class Show:
             self.note(f"{named}: {event.message}" + _task(event))
         elif event.phase in _ENDS:
             return
-        elif sys.stderr.isatty():
+        elif _screen("stderr"):
             self._draw(event, who, named)
         else:
             self._tell(event, who, named)
@@ -125,7 +125,7 @@ class Show:
         So nothing is cut or folded, and every id and path can be copied.
         """
         widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
-        if not sys.stdout.isatty() or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
+        if not _screen("stdout") or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
             for row in (heads, *rows):
                 self.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
             return
@@ -138,10 +138,10 @@ class Show:
     def error(self, error: BaseException, exit_code: int) -> None:
         """One line: what is wrong, and the mend; the traceback under `--debug`."""
         self.close()
-        if self.debug:
-            typer.echo(unsigned("".join(traceback.format_exception(error))), err=True)
         message = unsigned(" ".join(str(error).split())) or type(error).__name__
-        typer.echo(f"Error: {message}", err=True)
+        if self.debug:
+            _print(unsigned("".join(traceback.format_exception(error))), "stderr")
+        _print(f"Error: {message}", "stderr")
         if self.json:
             task_id = getattr(error, "task_id", None)
             facts = {"error": type(error).__name__, "message": message, "exit_code": exit_code, "task_id": task_id}
@@ -154,12 +154,25 @@ class Show:
             self._progress = None
 
     def _out(self, text: str) -> None:
-        try:
-            print(text, flush=True)  # noqa: T201  # stdout is this command's result
-        except OSError:
-            # `| head` closed the pipe; what is paid for goes on, and Python's own flush at exit must not fail.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print(text, "stdout")
+
+
+def _print(text: str, name: Literal["stdout", "stderr"]) -> None:
+    """A line on a stream that may be gone: what is paid for goes on, and the exit code stays what it is."""
+    stream = getattr(sys, name)
+    if stream is None:
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        # `| head` closed the pipe; Python's own flush at exit must not fail.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _screen(name: Literal["stdout", "stderr"]) -> bool:
+    stream = getattr(sys, name)
+    return stream is not None and bool(stream.isatty())
 
 
 def _progress() -> Progress:

@@ -37,6 +37,8 @@ ANSWER_BYTES = 4 << 20
 """No JSON answer of theirs is near this; more is cut off and not JSON."""
 
 NOT_THERE = frozenset({404, 410})
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.PoolTimeout)
+"""With these nothing of the request has left."""
 
 
 class Later(RunwayNodeError):
@@ -44,13 +46,22 @@ class Later(RunwayNodeError):
 
     Args:
         retry_after: Seconds the provider asked us to wait, if it did.
+        lost: The request may have been obeyed, and no answer came.
 
     """
 
-    def __init__(self, what: str, *, retry_after: float | None = None, cause: RunwayNodeError | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        retry_after: float | None = None,
+        cause: RunwayNodeError | None = None,
+        lost: bool = False,
+    ) -> None:
         super().__init__(what)
         self.retry_after = retry_after
         self.cause = cause
+        self.lost = lost
 
 
 class Client:
@@ -108,7 +119,7 @@ class Client:
         try:
             with self._open(httpx.Timeout(120.0, connect=10.0)) as once:
                 status, answered, text = self._exchange(once, "POST", self._route.create, content=body, headers=headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.PoolTimeout) as error:
+        except UNSENT as error:
             raise Later(f"{self.provider} cannot be reached: {_words(error)}") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             if not body.complete:
@@ -249,9 +260,8 @@ class Client:
         try:
             return self._exchange(self._api, method, path, **content)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise Later(
-                f"{self.provider} cannot be reached: {_words(error)}", cause=_down(self.provider, error)
-            ) from error
+            what = f"{self.provider} cannot be reached: {_words(error)}"
+            raise Later(what, cause=_down(self.provider, error), lost=not isinstance(error, UNSENT)) from error
 
 
 def _json(text: str) -> Any:

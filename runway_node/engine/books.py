@@ -154,16 +154,16 @@ def export(
     with (
         Ledger(settings) as ledger,
         ledger.holder() as token,
-        workshop(settings, token, ledger.alive) as folder,
+        workshop(settings, token, ledger.needed) as folder,
         Desk(settings, ledger, token, Stop(), Report(None)) as desk,
     ):
         row, order = desk.books.find(which)
-        check_output(path, Path(order.path), settings, token, ledger.alive)
+        check_output(path, Path(order.path), settings, token, ledger.needed)
         policy = policy or Policy()
         if not untouched and (there := already(desk, order.scope, order.digest, policy, path, force=force)):
             return there
         got = _obtained(desk, row)
-        check_output(path, got.take.path, settings, token, ledger.alive)
+        check_output(path, got.take.path, settings, token, ledger.needed)
         if untouched:
             return _copied(desk, order, row, got, path, force=force)
         return finished(desk, named_again(order, settings, policy), [got], folder, path, force=force)
@@ -191,7 +191,7 @@ def _copied(desk: Desk, order: OrderRow, row: Attempt, got: Obtained, out: Path,
         raise refused(out)
     if out.suffix.lower() != got.take.path.suffix:
         raise OutputError(f"The take is an {got.take.path.suffix[1:]} file", f"Name it {out.with_suffix('.mp4').name}")
-    with beside(out, desk.token, desk.ledger.alive) as part:
+    with beside(out, desk.token, desk.ledger.needed) as part:
         shutil.copyfile(got.take.path, part)
         settle(part, out, new=not force)
     return Result(
@@ -277,7 +277,7 @@ def _finished(settings: Settings) -> list[Path]:
 
 
 def _leftovers(settings: Settings, ledger: Ledger, books: Books) -> Iterator[Garbage]:
-    for folder in abandoned(settings.data_dir / "work", ledger.alive):
+    for folder in abandoned(settings.data_dir / "work", ledger.needed):
         yield _garbage(folder, "left by a run that died")
     live = {
         take_path(settings, row, row.task_id).stem
@@ -289,7 +289,7 @@ def _leftovers(settings: Settings, ledger: Ledger, books: Books) -> Iterator[Gar
             if path.stem not in live:
                 yield _garbage(path, "part of a download that nobody goes on with")
     for path in rescue.rooms(settings.data_dir):
-        if not ledger.alive(rescue.token_of(path)):
+        if not ledger.needed(rescue.token_of(path)):
             yield _garbage(path, "left by a run that died")
 
 

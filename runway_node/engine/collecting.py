@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from ..client import Client, Later
 from ..errors import Interrupted, NotFetched, RunwayNodeError, StillRunning, TaskCancelled, TaskEnded, TaskGone
@@ -20,8 +18,6 @@ from ..wire import Task, task_error
 from .desk import Desk, interval_of, orphaned_sandbox
 from .fetching import fetch, take_path
 from .waiting import Deadlines, Stopped, wait
-
-T = TypeVar("T")
 
 
 def collect(desk: Desk, row: Attempt, policy: Policy, *, patient: bool = False) -> tuple[Take, Probe]:
@@ -77,7 +73,8 @@ def collect(desk: Desk, row: Attempt, policy: Policy, *, patient: bool = False) 
 def _there(desk: Desk, row: Attempt) -> tuple[Take, Probe] | None:
     """The take, where a run that died before it could write it down had brought it home already."""
     path = take_path(desk.settings, row, row.task_id or "")
-    if not path.is_file():
+    known = {take.sha256 for take in desk.ledger.takes_of(row) if take.store == desk.ledger.store}
+    if not path.is_file() or (known and file_hash(path) not in known):
         return None
     try:
         answer = verify(path, row.task_id or "")
@@ -129,7 +126,9 @@ def clear_remote(desk: Desk, row: Attempt) -> None:
             return
         if _whole(desk, row) is None:
             raise NotFetched("its take is not whole here; the same order again fetches it")
-        desk.client(row).cancel(row.task_id)
+        client = desk.client(row)
+        if not client.cancel(row.task_id) and client.task(row.task_id) is not None:
+            raise NotFetched(f"{row.provider} denied it, and lists it all the same")
         desk.ledger.change(row, delete_remote=2)
     except RunwayNodeError as error:
         desk.report.warn(f"task {row.task_id} was not deleted at {row.provider} ({error.what})")
@@ -143,22 +142,40 @@ def left(desk: Desk, row: Attempt, client: Client, *, cancel: bool, held: bool =
         held: We hold the call; a finished one that another run holds is that run's to fetch.
 
     """
-    task_id = row.task_id or ""
-    runs_on = f"task {task_id} runs on at {row.provider} and will be billed; the same order, or resume, collects it"
+    runs_on = f"task {row.task_id} runs on at {row.provider} and will be billed; the same order, or resume, collects it"
     if not cancel:
         return runs_on
-    try:
-        task = _tried(lambda: client.task(task_id))
-        if task is not None and task.ended:
-            return _over(desk, row, task, client, held=held)
-        if row.state == "succeeded":
-            return f"task {task_id} had finished; {row.provider} did not list it just now"
-        if not client.cancels:
-            return f"{runs_on} ({row.provider} has no cancel)"
-        if not _cancelled(client, task_id):
-            return f"{row.provider} does not list task {task_id}, so it was not cancelled; it may run on and be billed"
-    except Later as error:
-        return f"{runs_on}: it could not be cancelled ({error.what})"
+    if not client.cancels:
+        runs_on = f"{runs_on} ({row.provider} has no cancel)"
+    lost = False
+    for seconds in (0.5, 1.0, 2.0, 0.0):
+        try:
+            return _stopped(desk, row, client, held=held, lost=lost) or runs_on
+        except Later as error:
+            # One hiccup must not leave a task running that somebody wanted to stop.
+            lost, said = lost or error.lost, error.what
+            time.sleep(seconds)
+    return f"{runs_on}: it could not be cancelled ({said})"
+
+
+def _stopped(desk: Desk, row: Attempt, client: Client, *, held: bool, lost: bool) -> str:
+    """Look, and cancel what has not ended; what became of it, or "" where it runs on.
+
+    Args:
+        lost: An earlier try may have been obeyed, its answer did not come.
+
+    """
+    task_id = row.task_id or ""
+    task = client.task(task_id)
+    if task is not None and task.ended:
+        return _over(desk, row, task, client, held=held)
+    if row.state == "succeeded":
+        return f"task {task_id} had finished; {row.provider} did not list it just now"
+    if not client.cancels:
+        return ""
+    # A single "no such task" says nothing: what is written down as cancelled is ordered, and paid, anew.
+    if not client.cancel(task_id) and not (lost and task is None and client.task(task_id) is None):
+        return f"{row.provider} does not list task {task_id}, so it was not cancelled; it may run on and be billed"
     ours = TaskCancelled(
         f"Task {task_id} was cancelled here", "Run it again to order it anew", task_id=task_id, retry="now"
     )
@@ -176,28 +193,6 @@ def _over(desk: Desk, row: Attempt, task: Task, client: Client, *, held: bool) -
     with contextlib.suppress(Moved):
         ended(desk, row, task_error(task))
     return f"task {task.id} had already ended ({task.status})"
-
-
-def _cancelled(client: Client, task_id: str) -> bool:
-    """Whether the task is cancelled. A provider that denies it says nothing, but after a try whose answer was lost."""
-    tried = 0
-
-    def once() -> bool:
-        nonlocal tried
-        tried += 1
-        return client.cancel(task_id) or tried > 1
-
-    return _tried(once)
-
-
-def _tried(ask: Callable[[], T]) -> T:
-    """Ask a few times: one hiccup must not leave a task running that somebody wanted to stop."""
-    for seconds in (0.5, 1.0, 2.0):
-        try:
-            return ask()
-        except Later:
-            time.sleep(seconds)
-    return ask()
 
 
 def _kept(desk: Desk, row: Attempt, task: Task, client: Client) -> str:
@@ -244,7 +239,8 @@ def restored(desk: Desk, row: Attempt) -> bool:
     take = _whole(desk, row) if row.state == "expired" else None
     if take is None:
         return False
-    desk.keep(row, take.path.relative_to(desk.settings.data_dir).as_posix(), take.sha256, take.path.stat().st_size)
+    with contextlib.suppress(Moved):
+        desk.keep(row, take.path.relative_to(desk.settings.data_dir).as_posix(), take.sha256, take.path.stat().st_size)
     return True
 
 
@@ -259,10 +255,10 @@ def _whole(desk: Desk, row: Attempt) -> Take | None:
 
 def _mended(desk: Desk, row: Attempt, elsewhere: TakeRow | None, path: Path, why: str) -> tuple[Take, Probe]:
     try:
-        if row.delete_remote == 2 or row.task_id is None:
-            raise TaskGone(f"Task {row.task_id} was deleted at {row.provider}", task_id=row.task_id or "")
-        task = Task(id=row.task_id, status="succeeded", credits=row.cost)
-        return _brought(desk, row, task, desk.client(row))
+        client, task_id = desk.client(row), row.task_id or ""
+        if row.delete_remote == 2 and _denied(client, task_id):
+            raise TaskGone(f"Task {task_id} was deleted at {row.provider}", task_id=task_id)
+        return _brought(desk, row, Task(id=task_id, status="succeeded", credits=row.cost), client)
     except Stopped:
         raise Interrupted(
             "Stopped while the paid take was fetched again", "The same order goes on with it", task_id=row.task_id
@@ -287,3 +283,10 @@ def _mended(desk: Desk, row: Attempt, elsewhere: TakeRow | None, path: Path, why
     finally:
         with contextlib.suppress(RunwayNodeError):
             desk.ledger.let_go(row)
+
+
+def _denied(client: Client, task_id: str) -> bool:
+    try:
+        return client.task(task_id) is None
+    except Later:
+        return False

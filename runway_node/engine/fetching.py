@@ -19,9 +19,8 @@ from ..media.shapes import Probe
 from ..models import Take
 from ..settings import Settings
 from ..wire import Task
-from . import waiting
 from .report import Report
-from .waiting import Stopped, pause, task_gone
+from .waiting import Denials, Stopped, pause, task_gone
 
 PATIENCE = 900.0
 """Seconds without a new byte after which the result is left with the provider."""
@@ -81,10 +80,10 @@ def _download(
     client: Client, task: Task, part: Path, most: int, interval: float, stop: threading.Event, report: Report
 ) -> None:
     links, failures, held, moved = task.outputs, 0, 0, time.monotonic()
-    denied: float | None = None
+    denials = Denials()
     if not links:
         links, gone = _fresh(client, task, links)
-        denied = time.monotonic() if gone else None
+        denials.see(time.monotonic(), denied=gone)
     while True:
         try:
             if not links:
@@ -94,9 +93,9 @@ def _download(
             size = part.stat().st_size if part.exists() else 0
             if size > held:
                 held, moved, failures = size, time.monotonic(), 0
-            if denied is not None and (failures >= MOST_FAILURES or time.monotonic() - denied >= waiting.GRACE):
+            if denials.for_good(time.monotonic()):
                 raise task_gone(task.id) from error
-            if time.monotonic() - moved > PATIENCE or failures >= MOST_FAILURES:
+            if time.monotonic() - moved > PATIENCE or (failures >= MOST_FAILURES and not denials.count):
                 raise NotFetched(
                     f"The result of task {task.id} could not be fetched ({error.what})",
                     "It is paid for and stays with the provider for at least 24 hours",
@@ -107,7 +106,7 @@ def _download(
             if stop.wait(pause(min(interval, 1.0), failures - 1, None, random.random())):  # noqa: S311 - spreads
                 raise Stopped("Stopped", task_id=task.id) from None
             links, gone = _fresh(client, task, links)
-            denied = (denied or time.monotonic()) if gone else None
+            denials.see(time.monotonic(), denied=gone)
         else:
             return
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import OutputError
-from ..ledger import Alive
 from ..media.shapes import Frames
 from ..settings import Settings
+
+Needed = Callable[[str], bool]
+"""Whether files that bear this token may still be needed."""
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm")
 
 
 @contextlib.contextmanager
-def workshop(settings: Settings, token: str, alive: Alive) -> Iterator[Path]:
+def workshop(settings: Settings, token: str, needed: Needed) -> Iterator[Path]:
     """A folder for the run's own files, gone when it ends.
 
     Raises:
@@ -29,7 +31,7 @@ def workshop(settings: Settings, token: str, alive: Alive) -> Iterator[Path]:
     """
     root = settings.data_dir / "work"
     folder = root / token
-    sweep(root, alive)
+    sweep(root, needed)
     try:
         folder.mkdir(parents=True)
     except OSError as error:
@@ -42,24 +44,24 @@ def workshop(settings: Settings, token: str, alive: Alive) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def abandoned(root: Path, alive: Alive) -> list[Path]:
+def abandoned(root: Path, needed: Needed) -> list[Path]:
     """Work folders that no live run needs; one is named by its run's token, or by that and more."""
     folders = list(root.iterdir()) if root.is_dir() else []
-    return [folder for folder in folders if not alive(folder.name.partition("-")[0])]
+    return [folder for folder in folders if not needed(folder.name.partition("-")[0])]
 
 
-def sweep(root: Path, alive: Alive) -> None:
+def sweep(root: Path, needed: Needed) -> None:
     """Remove them."""
-    for folder in abandoned(root, alive):
+    for folder in abandoned(root, needed):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def beside(out: Path, token: str, alive: Alive) -> Iterator[Path]:
+def beside(out: Path, token: str, needed: Needed) -> Iterator[Path]:
     """A name in the output's folder that is gone afterwards, unless it was moved; so are those of dead runs."""
     for old in out.parent.glob(f".*-runway{out.suffix}"):
         match = re.fullmatch(re.escape(f".{out.stem}-") + r"([0-9a-f]{24})-runway", old.stem)
-        if match and match[1] != token and not alive(match[1]):
+        if match and match[1] != token and not needed(match[1]):
             with contextlib.suppress(OSError):
                 old.unlink(missing_ok=True)
     part = out.with_name(f".{out.stem}-{token}-runway{out.suffix}")
@@ -70,7 +72,7 @@ def beside(out: Path, token: str, alive: Alive) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def check_output(out: Path, source: Path | Frames, settings: Settings, token: str, alive: Alive) -> None:
+def check_output(out: Path, source: Path | Frames, settings: Settings, token: str, needed: Needed) -> None:
     """Refuse an output that could not be written, or would not be safe, before anything is paid.
 
     Raises:
@@ -88,7 +90,7 @@ def check_output(out: Path, source: Path | Frames, settings: Settings, token: st
         raise OutputError(f"{out} is not a file", "Choose another output")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with beside(out, token, alive):
+        with beside(out, token, needed):
             pass
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)

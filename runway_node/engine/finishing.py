@@ -183,7 +183,7 @@ def sum_known(credits: Sequence[float | None]) -> float | None:
 
 def publish(stored: Path, out: Path, desk: Desk, *, force: bool) -> Path:
     """Copy the stored result to *out*; one that appeared there meanwhile is left alone, unless *force*."""
-    with beside(out, desk.token, desk.ledger.alive) as part:
+    with beside(out, desk.token, desk.ledger.needed) as part:
         shutil.copyfile(stored, part)
         try:
             settle(part, out, new=not force)

@@ -34,10 +34,13 @@ class Obtained(NamedTuple):
     before: bool
 
 
-def obtain(desk: Desk, named: Named, terms: Terms, ready: Callable[[Segment], Prepared]) -> list[Obtained]:
+def obtain(
+    desk: Desk, named: Named, terms: Terms, ready: Callable[[Segment], Prepared], began: float
+) -> list[Obtained]:
     """The takes of all the order's segments.
 
     Args:
+        began: When the command was given, by the ledger's clock.
         ready: Gives a segment's clip, encoded.
 
     Raises:
@@ -49,10 +52,11 @@ def obtain(desk: Desk, named: Named, terms: Terms, ready: Callable[[Segment], Pr
     policy = named.order.policy
     again = {"reorder": policy.reorder, "resubmit": policy.resubmit_ambiguous}
     for call in named.calls:
-        if (row := desk.ledger.last(named.scope, call.segment)) is not None:
+        for row in desk.ledger.tries(named.scope, call.segment):
             restored(desk, row)
+    limits = limits_of(named.order)
     while True:
-        claims = desk.ledger.claim(named.row, named.calls, terms, desk.token, limits_of(named.order), **again)
+        claims = desk.ledger.claim(named.row, named.calls, terms, desk.token, limits, began=began, **again)
         claim = claims[0]
         try:
             got = _one(desk, named, claim, ready)
@@ -65,7 +69,7 @@ def obtain(desk: Desk, named: Named, terms: Terms, ready: Callable[[Segment], Pr
             if not (again["reorder"] or lost) or claim.verdict not in {"adopt", "owned", "expired"}:
                 raise
             _give_up(desk, claim.row, error)
-            again["reorder"] = True
+            again["reorder"], began = True, desk.ledger.now()
             continue
         if got is not None:
             return [got]
@@ -84,8 +88,11 @@ def _one(desk: Desk, named: Named, claim: Claim, ready: Callable[[Segment], Prep
             if kept is None:
                 return None
             clear_remote(desk, to_clear(desk, row, policy))
+            desk.ledger.adopt(desk.ledger.current(row), desk.token)  # gc leaves alone what a run is about
             desk.tell(row, "owned", f"the take was paid before: {kept[0].path}", credits=row.cost)
             return Obtained(*kept, before=True)
+        case "ended":
+            raise _recorded(row, row.state)
         case "wait":
             desk.tell(row, "waiting", "another run works on the same order")
             return None

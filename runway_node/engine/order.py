@@ -159,7 +159,6 @@ def name(order: Order, ledger: Ledger, scope: str, content: Content) -> Named:
     if known is not None:
         # How the clip is carried is this run's to say; all else is as it was frozen.
         order = replace(order, plan=plan_of(known).model_copy(update={"delivery": plan.delivery}))
-        return Named(order=order, row=known, calls=calls_of(order, digest))
     row = OrderRow(
         scope=scope,
         digest=digest,
@@ -169,9 +168,9 @@ def name(order: Order, ledger: Ledger, scope: str, content: Content) -> Named:
         sketch=content.sketch,
         source=plan.source,
         path=str(order.source.absolute()) if isinstance(order.source, Path) else "",
-        step=_step_json(step),
-        plan=plan.frozen(),
-        seed=seed_of(step, digest),
+        step=known.step if known else _step_json(step),
+        plan=known.plan if known else plan.frozen(),
+        seed=known.seed if known else seed_of(step, digest),
     )
     return Named(order=order, row=row, calls=calls_of(order, digest))
 

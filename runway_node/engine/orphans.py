@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..client import Later
 from ..errors import RunwayNodeError, TaskEnded, Unreachable
@@ -13,7 +13,7 @@ from . import waiting
 from .collecting import ended
 from .desk import Desk, interval_of, orphaned_sandbox
 from .report import Report
-from .waiting import task_gone
+from .waiting import Denials, task_gone
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Seen:
     """What one wait has seen of one orphan, monotonic seconds."""
 
     looked: float | None = None
-    missing_since: float | None = None
+    denials: Denials = field(default_factory=Denials)
     unanswered: int = 0
 
 
@@ -55,18 +55,17 @@ class Orphans:
         try:
             task = self._desk.client(row).task(row.task_id)
         except Later as error:
-            seen.missing_since = None
+            seen.denials.see(time.monotonic(), denied=False)
             seen.unanswered += isinstance(error.cause, Unreachable)
             if orphaned_sandbox(self._desk, row) and seen.unanswered > waiting.GONE_AFTER:
                 self._ended(row, task_gone(row.task_id))
             return
         seen.unanswered = 0
+        seen.denials.see(time.monotonic(), denied=task is None)
         if task is None:
-            seen.missing_since = seen.missing_since or time.monotonic()
-            if time.monotonic() - seen.missing_since >= waiting.GRACE:
+            if seen.denials.for_good(time.monotonic()):
                 self._ended(row, task_gone(row.task_id))
             return
-        seen.missing_since = None
         if task.status == "succeeded":
             self._quiet.move(row, "succeeded", cost=task.credits)
         elif task.ended:

@@ -65,7 +65,7 @@ class Report:
             outcome = self._listener(event)
             if inspect.iscoroutine(outcome):
                 _drive(outcome)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             log.exception("on_progress failed; the order goes on")
 
     def warn(self, message: str, *, lasting: bool = False) -> None:

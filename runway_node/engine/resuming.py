@@ -109,7 +109,7 @@ def _resumed(desk: Desk, row: Attempt, order: OrderRow, policy: Policy, listener
             return Finished(digest=order.digest, task_id=row.task_id, state=now.state, error=str(error))
         told = Finished(digest=order.digest, task_id=row.task_id, state="stored", take=got.take.path)
         try:
-            with workshop(desk.settings, f"{desk.token}-{row.segment[:12]}", desk.ledger.alive) as folder:
+            with workshop(desk.settings, f"{desk.token}-{row.segment[:12]}", desk.ledger.needed) as folder:
                 made = already(own, order.scope, order.digest, policy, None, force=False) or finished(
                     own, named_again(order, desk.settings, policy), [got], folder, None, force=False
                 )

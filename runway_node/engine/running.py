@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from ..ledger import Ledger, Terms
+from ..ledger import PAID, Ledger, Terms
 from ..media.content import Rendered, alike, file_hash
 from ..media.shapes import Frames
 from ..models import Result, price_text
@@ -29,12 +29,13 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
     with (
         Ledger(settings) as ledger,
         ledger.holder() as token,
-        workshop(settings, token, ledger.alive) as folder,
+        workshop(settings, token, ledger.needed) as folder,
         Desk(settings, ledger, token, stop, report) as desk,
     ):
+        began = ledger.now()
         desk.salvage()
         if out is not None:
-            check_output(out, order.source, settings, token, ledger.alive)
+            check_output(out, order.source, settings, token, ledger.needed)
             if out.exists() and not force and not ledger.results_with(file_hash(out)):
                 raise refused(out)
         scope, terms = _scope(order, ledger)
@@ -57,7 +58,7 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
                 return first
             return prepared(named.order, segment, order.source, folder / f"clip-{segment.index}.mp4", desk)
 
-        got = obtain(desk, named, terms or _terms(order, ledger), ready)
+        got = obtain(desk, named, terms or _terms(order, ledger), ready, began)
         return finished(desk, named, got, folder, out, force=force)
 
 
@@ -81,9 +82,11 @@ def _named(desk: Desk, order: Order, scope: str, folder: Path) -> tuple[Named, P
     content = content_of(order)
     if content is not None:
         named = name(order, desk.ledger, scope, content)
-        if named.row.file != content.file:
+        known = desk.ledger.order(scope, named.digest)
+        decides = [desk.ledger.last(scope, call.segment) for call in named.calls]
+        if known and known.file != content.file and any(row and row.state in PAID for row in decides):
             desk.report.warn(
-                f'the key "{order.step.key}" was given to another clip before ({named.row.source}): '
+                f'the key "{order.step.key}" was given to another clip before ({known.source}): '
                 "this is that order's result; another clip wants another key"
             )
         return named, None

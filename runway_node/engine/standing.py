@@ -11,7 +11,7 @@ from .order import Named, Order, content_of, limits_of, name
 
 WORDS: dict[Verdict, Standing] = {
     "claim": "to pay", "take over": "to pay", "adopt": "under way", "wait": "under way", "owned": "owned",
-    "ambiguous": "unknown", "expired": "unknown",
+    "ambiguous": "unknown", "expired": "unknown", "ended": "to pay",
 }  # fmt: skip
 
 

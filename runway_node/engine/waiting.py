@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..client import Client, Later
 from ..errors import RunwayNodeError, StillRunning, TaskGone, Unreachable
@@ -18,6 +18,9 @@ from .report import Report
 
 GRACE = 60.0
 """Seconds for which "no such task" is waited out: CometAPI says it of fresh tasks, a proxy may of any."""
+
+DENIALS = 3
+"""Times that it must be said in a row, however far apart the looks are."""
 
 LONGEST_PAUSE = 60.0
 GONE_AFTER = 3
@@ -40,33 +43,53 @@ def pause(interval: float, failures: int, retry_after: float | None, jitter: flo
 
 
 @dataclass(slots=True)
+class Denials:
+    """How often in a row, and since when by a monotonic clock, the provider said that it knows no such task."""
+
+    since: float = 0.0
+    count: int = 0
+
+    def see(self, now: float, *, denied: bool) -> None:
+        """Take in one look; one without an answer breaks the row: who knows what was behind it."""
+        if not denied:
+            self.count = 0
+            return
+        self.since = self.since if self.count else now
+        self.count += 1
+
+    def for_good(self, now: float) -> bool:
+        """Whether that is more than a hiccup."""
+        return self.count >= DENIALS and now - self.since >= GRACE
+
+
+@dataclass(slots=True)
 class Watch:
     """What has been seen of a task so far, by a monotonic clock."""
 
     began: float
     status: str = "queued"
     since: float = 0.0
-    missing_since: float | None = None
     failures: int = 0
+    denials: Denials = field(default_factory=Denials)
 
     def __post_init__(self) -> None:
         self.since = self.began
 
+    def fail(self, now: float) -> None:
+        """Take in a look that brought no answer."""
+        self.failures += 1
+        self.denials.see(now, denied=False)
+
     def see(self, task: Task | None, now: float) -> None:
         """Take in one answer."""
         self.failures = 0
+        self.denials.see(now, denied=task is None)
         if task is None:
-            self.missing_since = self.missing_since if self.missing_since is not None else now
             return
-        self.missing_since = None
         # An unknown word counts as running: its deadline is the nearer one.
         status = "queued" if task.status == "queued" else "running"
         if status != self.status:
             self.status, self.since = status, now
-
-    def gone(self, now: float) -> bool:
-        """Whether the provider has denied the task for longer than the grace."""
-        return self.missing_since is not None and now - self.missing_since >= GRACE
 
     def overdue(self, deadlines: Deadlines, now: float) -> bool:
         """Whether it has been in its state for longer than allowed."""
@@ -110,7 +133,7 @@ def wait(
         try:
             task = client.task(task_id)
         except Later as error:
-            watch.failures += 1
+            watch.fail(time.monotonic())
             retry_after = error.retry_after
             if gone_at_once and watch.failures > GONE_AFTER and isinstance(error.cause, Unreachable):
                 raise task_gone(task_id) from error
@@ -119,7 +142,7 @@ def wait(
             watch.see(task, time.monotonic())
             if task is None:
                 missed()
-                if watch.gone(time.monotonic()):
+                if watch.denials.for_good(time.monotonic()):
                     raise task_gone(task_id)
             if task is not None and task.ended:
                 return _result(task)

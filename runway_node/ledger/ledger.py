@@ -66,6 +66,16 @@ class Ledger(Who):
         """The segment's attempt that decides what a run would do."""
         return self.look(scope, segment)[0]
 
+    def tries(self, scope: str, segment: str) -> list[Attempt]:
+        """The segment's attempts, oldest first."""
+        with self.database.read() as conn:
+            return rows.tries(conn, scope, segment)
+
+    def now(self) -> float:
+        """Seconds since the epoch by the database's clock."""
+        with self.database.read() as conn:
+            return self.database.now(conn)
+
     def today(self, scope: str) -> float | None:
         """Credits spent or reserved since midnight UTC; None where that is not known."""
         if self.missing:
@@ -88,12 +98,17 @@ class Ledger(Who):
         holder: str,
         limits: Limits,
         *,
+        began: float | None = None,
         reorder: bool = False,
         resubmit: bool = False,
     ) -> list[Claim]:
         """Say what this run may do with each segment, and reserve what it will pay; all in one transaction.
 
         Where one segment is for a person to decide, nothing is claimed.
+
+        Args:
+            began: When the command was given: what other runs' calls came to since is its outcome too.
+            reorder, resubmit: See `states.telling`.
 
         Raises:
             OverLimit: It would cost more than allowed; nothing is reserved.
@@ -102,13 +117,15 @@ class Ledger(Who):
         with self.database.write() as conn:
             alive = self._alive_in(conn)
             now = self.database.now(conn)
-            rows.freeze(conn, order, now)
+            known = rows.freeze(conn, order, now)
             found = [rows.tries(conn, order.scope, call.segment) for call in calls]
             judged = [
-                verdict(rows.seen(tries, alive, holder), reorder=reorder, resubmit=resubmit) for tries in found
+                verdict(rows.seen(tries, alive, holder, began), reorder=reorder, resubmit=resubmit) for tries in found
             ]  # fmt: skip
             words = _together([word for _, word in judged])
             pays = [call for call, word in zip(calls, words, strict=True) if word in PAYS]
+            if len(pays) == len(calls):
+                rows.renew(conn, known, order)
             if pays:
                 spent = functools.partial(rows.today, conn, order.scope, now, holder, alive)
                 check_limits(limits, *rows.sums(pays), terms.model, spent, provider=terms.provider)
@@ -194,7 +211,7 @@ class Ledger(Who):
             if row.task_id == found.task_id:
                 rescue.drop(found.path)
         for path in rescue.rooms(self.settings.data_dir):
-            if not self.alive(rescue.token_of(path)):
+            if not self.needed(rescue.token_of(path)):
                 rescue.drop(path)
         return taken
 
@@ -263,7 +280,7 @@ class Ledger(Who):
             self._check(row, "submitted")
             return rows.put(
                 conn, now_row, state="submitted", task_id=task_id, fingerprint=fingerprint,
-                holder=None, ended=None, error=None,
+                holder=None, ended=None, error=None, delete_remote=min(now_row.delete_remote, 1),
             )  # fmt: skip
 
     def let_go(self, row: Attempt) -> None:
@@ -295,6 +312,7 @@ class Ledger(Who):
     ) -> Attempt:
         now_row = rows.current(conn, row)
         another = row.state in {"claimed", "intent"} and now_row.holder != row.holder
+        another |= row.state in {"submitted", "succeeded"} and now_row.task_id != row.task_id
         if now_row.state != row.state or another:
             raise Moved(now_row)
         self._check(row, to)
@@ -306,7 +324,7 @@ class Ledger(Who):
 
 
 PAYS: frozenset[Verdict] = frozenset({"claim", "take over"})
-STUCK: frozenset[Verdict] = frozenset({"ambiguous", "expired"})
+STUCK: frozenset[Verdict] = frozenset({"ambiguous", "expired", "ended"})
 
 
 def _together(words: list[Verdict]) -> list[Verdict]:

@@ -72,8 +72,8 @@ def order(conn: Connection, scope: str, digest: str) -> OrderRow | None:
     return OrderRow(**row) if row else None
 
 
-def freeze(conn: Connection, new: OrderRow, now: float) -> None:
-    """Write the order, unless it is there: the first one holds.
+def freeze(conn: Connection, new: OrderRow, now: float) -> OrderRow:
+    """Write the order, unless it is there: the first one holds. Gives what is there then.
 
     Raises:
         LedgerError: Another version of this program froze another plan since the caller looked.
@@ -85,6 +85,14 @@ def freeze(conn: Connection, new: OrderRow, now: float) -> None:
     if known is None:
         values = {column.name: getattr(new, column.name) for column in orders.columns}
         conn.execute(NEW_ORDER, values | {"created": now})
+    return known or new
+
+
+def renew(conn: Connection, known: OrderRow, new: OrderRow) -> None:
+    """Note which clip a key stands for: as long as nothing of the order is paid, the one that is given now."""
+    clip = {name: getattr(new, name) for name in ("file", "path", "source", "sketch")}
+    if clip["file"] != known.file:
+        conn.execute(update(orders).where(*same(orders, {"scope": new.scope, "digest": new.digest})).values(clip))
 
 
 def _calls(row: OrderRow) -> object:
@@ -111,12 +119,17 @@ def tries(conn: Connection, scope: str, segment: str) -> list[Attempt]:
     return [Attempt(**row) for row in conn.execute(ATTEMPTS, given(scope=scope, segment=segment)).mappings()]
 
 
-def seen(found: Sequence[Attempt], alive: Alive, holder: str | None = None) -> list[Seen]:
-    """The attempts as `states` judges them, for the run that holds rows as *holder*."""
-    return [
-        Seen(row.state, alive=row.state in HELD and alive(row.holder), ours=row.holder == holder and holder is not None)
-        for row in found
-    ]
+def seen(
+    found: Sequence[Attempt], alive: Alive, holder: str | None = None, began: float | None = None
+) -> list[Seen]:
+    """The attempts as `states` judges them, for a run that holds rows as *holder* and began then."""
+
+    def one(row: Attempt) -> Seen:
+        ours = holder is not None and row.holder == holder
+        news = began is not None and not ours and (row.ended or row.sent or 0.0) > began
+        return Seen(row.state, alive=row.state in HELD and alive(row.holder), ours=ours, news=news)
+
+    return [one(row) for row in found]
 
 
 def insert_claim(

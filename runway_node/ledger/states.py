@@ -43,9 +43,9 @@ PAID: frozenset[State] = frozenset({"submitted", "succeeded", "stored"})
 HELD: frozenset[State] = frozenset({"claimed", "intent", "submitted", "succeeded"})
 """A run works on these, or died over them."""
 
-Verdict = Literal["claim", "take over", "adopt", "wait", "owned", "ambiguous", "expired"]
+Verdict = Literal["claim", "take over", "adopt", "wait", "owned", "ended", "ambiguous", "expired"]
 """What a run does with a segment: order it; order what a dead one had claimed; go on with what a dead one had ordered;
-wait for a live one; take what is there; or tell a person, who alone can decide."""
+wait for a live one; take what is there; end as another one just did; or tell a person, who alone can decide."""
 
 
 class Seen(NamedTuple):
@@ -54,12 +54,15 @@ class Seen(NamedTuple):
     Args:
         alive: Its holder lives.
         ours: The holder is the one that asks.
+        news: It was sent, or ended, by another run after the one that asks began: then its end is that one's too, and
+            leave to order again was not given for it.
 
     """
 
     state: State
     alive: bool = False
     ours: bool = False
+    news: bool = False
 
 
 def telling(seen: Sequence[Seen], *, reorder: bool = False, resubmit: bool = False) -> list[int]:
@@ -84,8 +87,8 @@ def telling(seen: Sequence[Seen], *, reorder: bool = False, resubmit: bool = Fal
 
 def _unclear(one: Seen, *, reorder: bool, resubmit: bool) -> bool:
     if one.state == "expired":
-        return not reorder
-    return (one.state == "ambiguous" or (one.state == "intent" and not one.alive)) and not resubmit
+        return one.news or not reorder
+    return (one.state == "ambiguous" or (one.state == "intent" and not one.alive)) and (one.news or not resubmit)
 
 
 def verdict(seen: Sequence[Seen], *, reorder: bool = False, resubmit: bool = False) -> tuple[int | None, Verdict]:
@@ -98,15 +101,15 @@ def verdict(seen: Sequence[Seen], *, reorder: bool = False, resubmit: bool = Fal
 
 def _word(one: Seen, *, reorder: bool, resubmit: bool) -> Verdict:
     if one.state in {"refused", "failed", "cancelled"}:
-        return "claim"
+        return "ended" if one.news else "claim"
     if one.state == "stored":
         return "owned"
     if one.state == "expired":
-        return "claim" if reorder else "expired"
+        return "claim" if reorder and not one.news else "expired"
     if one.state != "ambiguous" and one.alive and not one.ours:
         return "wait"
     if one.state in {"ambiguous", "intent"}:
-        return "claim" if resubmit else "ambiguous"
+        return "claim" if resubmit and not one.news else "ambiguous"
     return "take over" if one.state == "claimed" else "adopt"
 
 

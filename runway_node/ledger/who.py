@@ -70,14 +70,17 @@ class Who(Shelf):
             self._holders.release(token)
 
     def alive(self, token: str | None, conn: Connection | None = None) -> bool:
-        """Whether the run with this token lives.
-
-        Several ledgers may share a data folder: nobody here can see another one's runs, so they are left alone.
-        """
-        if token is None or self._holders is None:
+        """Whether the run with this token lives."""
+        if token is None or self._holders is None or not token.startswith(self._name):
             return False
-        name, own = token[: len(self._name)], token[len(self._name) :]
-        return name != self._name or self._holders.alive(conn, own)
+        return self._holders.alive(conn, token.removeprefix(self._name))
+
+    def needed(self, token: str) -> bool:
+        """Whether files that bear this token may still be needed: its run lives, or is another ledger's.
+
+        Several ledgers may share a data folder, and nobody here can see another one's runs.
+        """
+        return not token.startswith(self._name) or self.alive(token)
 
     @functools.cached_property
     def _name(self) -> str:
