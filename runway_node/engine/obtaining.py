@@ -74,8 +74,6 @@ def obtain(
         if got is not None:
             return [got]
         if claim.verdict == "wait":
-            # The word to order again was given for the call as it was, not for what another run makes of it.
-            again = dict.fromkeys(again, False)
             _await_other(desk, claim.row)
 
 

@@ -9,7 +9,7 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -34,6 +34,15 @@ class Moved(RunwayNodeError):
 
 class IllegalMove(RunwayNodeError):
     """A change that the transition table does not have: a fault of this program."""
+
+
+class Judged(NamedTuple):
+    """A segment, its attempts, the one that decides, and what is to be done."""
+
+    call: Call
+    tries: list[Attempt]
+    deciding: int | None
+    word: Verdict
 
 
 class Ledger(Who):
@@ -118,37 +127,41 @@ class Ledger(Who):
             alive = self._alive_in(conn)
             now = self.database.now(conn)
             known = rows.freeze(conn, order, now)
-            found = [rows.tries(conn, order.scope, call.segment) for call in calls]
-            judged = [
-                verdict(rows.seen(tries, alive, holder, began), reorder=reorder, resubmit=resubmit) for tries in found
-            ]  # fmt: skip
-            words = _together([word for _, word in judged])
-            pays = [call for call, word in zip(calls, words, strict=True) if word in PAYS]
-            if len(pays) == len(calls):
-                rows.renew(conn, known, order)
+            judged = []
+            for call in calls:
+                tries = rows.tries(conn, order.scope, call.segment)
+                seen = rows.seen(tries, alive, holder, began)
+                judged.append(Judged(call, tries, *verdict(seen, reorder=reorder, resubmit=resubmit)))
+            judged = _together(judged)
+            pays = [one.call for one in judged if one.word in PAYS]
             if pays:
                 spent = functools.partial(rows.today, conn, order.scope, now, holder, alive)
                 check_limits(limits, *rows.sums(pays), terms.model, spent, provider=terms.provider)
+            if len(pays) == len(calls):
+                rows.renew(conn, known, order)
+            claims = [self._claimed(conn, one, order, terms, holder, now) for one in judged]
+            return [claim for claim in claims if claim is not None]
 
-            def act(call: Call, tries: list[Attempt], index: int | None, word: Verdict) -> Claim | None:
-                if word in {"ambiguous", "claim"}:
-                    tries = [rows.given_up(conn, row, alive) for row in tries]
-                row = None if index is None else tries[index]
-                if word == "claim":
-                    number = tries[-1].attempt + 1 if tries else 1
-                    made = rows.insert_claim(conn, order, call, terms, holder, number, now)
-                    return Claim(verdict=word, row=made, before=row)
-                if row is None:
-                    return None  # another segment is for a person to decide
-                if word == "take over":
-                    what = rows.frozen(terms) | {"seconds": call.seconds, "credits": call.credits, "claimed": now}
-                    row = rows.put(conn, row, holder=holder, **what)
-                elif word == "adopt":
-                    row = rows.put(conn, row, holder=holder)
-                return Claim(verdict=word, row=row)
-
-            told = zip(calls, found, (index for index, _ in judged), words, strict=True)
-            return [claim for one in told if (claim := act(*one)) is not None]
+    def _claimed(
+        self, conn: Connection, judged: Judged, order: OrderRow, terms: Terms, holder: str, now: float
+    ) -> Claim | None:
+        """Do what was judged; None where another segment is for a person to decide, and this one has no attempt."""
+        call, tries, deciding, word = judged
+        if word in {"ambiguous", "claim"}:
+            tries = [rows.given_up(conn, row, self._alive_in(conn)) for row in tries]
+        row = None if deciding is None else tries[deciding]
+        if word == "claim":
+            number = tries[-1].attempt + 1 if tries else 1
+            made = rows.insert_claim(conn, order, call, terms, holder, number, now)
+            return Claim(verdict=word, row=made, before=row)
+        if row is None:
+            return None
+        if word == "take over":
+            what = rows.frozen(terms) | {"seconds": call.seconds, "credits": call.credits, "claimed": now}
+            row = rows.put(conn, row, holder=holder, **what)
+        elif word == "adopt":
+            row = rows.put(conn, row, holder=holder)
+        return Claim(verdict=word, row=row)
 
     def intend(self, row: Attempt, holder: str, slots: int, *, balance: float | None) -> tuple[Sending, Attempt]:
         """The last act before the POST: whether it may go, by the holder's token and a free slot.
@@ -327,8 +340,8 @@ PAYS: frozenset[Verdict] = frozenset({"claim", "take over"})
 STUCK: frozenset[Verdict] = frozenset({"ambiguous", "expired", "ended"})
 
 
-def _together(words: list[Verdict]) -> list[Verdict]:
+def _together(judged: list[Judged]) -> list[Judged]:
     """What to do with each segment; where one is for a person to decide, the others are left as they are."""
-    if not STUCK & set(words):
-        return words
-    return [word if word in STUCK or word == "owned" else "wait" for word in words]
+    if not any(one.word in STUCK for one in judged):
+        return judged
+    return [one if one.word in STUCK or one.word == "owned" else one._replace(word="wait") for one in judged]

@@ -69,17 +69,20 @@ def check_limits(
         raise over(
             f"{limits.max_credits:g} credits are allowed", f"{_raise('max_credits', credits)}, or shorten the range"
         )
-    if limits.max_credits_per_day is None or credits is None:
-        return
-    if (spent := today()) is None:
+    if limits.max_credits_per_day is not None and credits is not None:
+        _check_day(limits.max_credits_per_day, credits, today(), over)
+
+
+def _check_day(allowed: float, credits: float, spent: float | None, over: Callable[[str, str], OverLimit]) -> None:
+    if spent is None:
         raise over(
-            f"max_credits_per_day is {limits.max_credits_per_day:g}, and calls of unknown cost were made today",
+            f"max_credits_per_day is {allowed:g}, and calls of unknown cost were made today",
             "Leave max_credits_per_day out, or wait for midnight UTC",
         )
     wanted = round(spent + credits, 6)
-    if wanted > limits.max_credits_per_day:
+    if wanted > allowed:
         raise over(
-            f"{spent:g} credits are spent or reserved today, {limits.max_credits_per_day:g} are allowed",
+            f"{spent:g} credits are spent or reserved today, {allowed:g} are allowed",
             f"{_raise('max_credits_per_day', wanted)}, or wait for midnight UTC",
         )
 
