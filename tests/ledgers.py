@@ -136,13 +136,10 @@ class Room:
             ledger.__exit__(None, None, None)
 
 
-@pytest.fixture(name="server", scope="session")
-def server_fixture():
-    """A PostgreSQL server."""
-    from .postgres import Postgres
-
-    with Postgres() as started:
-        yield started
+@pytest.fixture(name="server")
+def server_fixture(postgres):
+    """The session's PostgreSQL server."""
+    return postgres
 
 
 POSTGRES = pytest.param(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,20 @@ def test_leave_is_given_for_what_was_unclear_when_it_was_given(filed):
     with slowed(filed, resubmit_ambiguous=True) as ended:
         filed.lost(resubmit_ambiguous=True)
     assert ([type(one) for one in ended], filed.creates) == ([errors.Ambiguous], 2)
+
+
+def test_leave_is_given_for_what_was_lost_when_it_was_given(filed, monkeypatch):
+    """The same for `reorder`: what the faster command paid and lost is not paid once more by the slower one."""
+    monkeypatch.setattr(waiting, "GRACE", 0.1)
+    gone = Fault(where="create", kind="vanishes")
+    filed.sandbox.add(gone)
+    with pytest.raises(errors.TaskGone):
+        filed(stop=Hasty())
+    with slowed(filed, reorder=True) as ended:
+        filed.sandbox.add(gone)
+        with pytest.raises(errors.TaskGone):
+            filed(stop=Hasty(), reorder=True)
+    assert ([type(one) for one in ended], filed.creates) == ([errors.TaskGone], 2)
 
 
 # deleting the provider's copy
@@ -481,6 +496,18 @@ def test_gc_beside_a_run_leaves_its_result(filed):
     assert out.is_file()
 
 
+def test_gc_beside_a_run_leaves_its_take(filed):
+    """Old enough, and asked for by name: a live run's take is not freed under its hands."""
+    filed()
+    shutil.rmtree(filed.settings().data_dir / "results")
+
+    def free(event):
+        if event.phase in {"owned", "conforming"}:
+            runway_node.gc(takes=True, older_than=timedelta(0), dry_run=False, settings=filed.settings())
+
+    assert filed(hear=free).takes[0].path.is_file()
+
+
 def test_export_takes_the_paid_attempt(filed):
     """An earlier attempt is stored, a later one failed: the take is handed out."""
     task_id = filed.lost()
@@ -524,6 +551,16 @@ def test_a_plan_says_that_a_run_would_be_refused(filed, limit):
     )  # fmt: skip
     assert f"Raise {limit}" in found.over
     assert runway_node.plan(filed.source, "dusk", settings=filed.settings()).over == ""
+
+
+def test_a_plan_knows_today_s_price(filed):
+    """An order that was refused froze the old one; what a run would reserve is what the plan says."""
+    filed.sandbox.add(Fault(where="create", kind="status", status=400))
+    with pytest.raises(errors.Refused):
+        filed()
+    dear = filed.settings(models=({"provider": "runway", "name": "aleph2", "credits_per_second": 60},))
+    found = runway_node.plan(filed.source, "dusk", settings=dear)
+    assert (found.credits, found.to_pay_credits, found.dollars) == (120, 120, 1.2)
 
 
 def test_part_credits_are_reserved_whole(filed):

@@ -205,10 +205,10 @@ def shops(served, clips, tmp_path_factory):
         shop.close()
 
 
-@pytest.fixture
-def shop(shops):
-    """A new one."""
-    return shops()
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(shops, request):
+    """A new one, its ledger on each kind of database."""
+    return shops(request.getfixturevalue("postgres") if request.param == "postgres" else None)
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +354,8 @@ def test_a_third_time_costs_nothing(story):
     assert third.made == again.made
 
 
-STOPS = [(HELD, "claimed"), (HELD, "intent written"), (HELD, "POST unanswered"), (60.0, "POST unanswered")]
+STOPPED_AT = ("claimed", "intent written", "POST unanswered", "polling", "before stored")
+STOPS = [*((HELD, point) for point in STOPPED_AT), (60.0, "POST unanswered")]
 
 
 @POSIX

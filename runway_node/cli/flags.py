@@ -1,4 +1,4 @@
-"""The flags of `run` and `plan`, and how their text becomes Step, Policy and times. The values are checked there."""
+"""The commands' flags, and how their text becomes Step, Policy and times. The values are checked there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Start = Annotated[str | None, typer.Option(help="Where to begin: seconds, or hh:
 End = Annotated[str | None, typer.Option(help="Where to end: seconds, or hh:mm:ss.mmm.")]
 Provider = Annotated[str | None, typer.Option(help="cometapi or runway; unset: the one whose key is set.")]
 Model = Annotated[str | None, typer.Option(help="See `runway-node models`; unset: the provider's default.")]
-Seed = Annotated[int | None, typer.Option(help="0 to 4294967295; unset: derived from the step.")]
+Seed = Annotated[int | None, typer.Option(help="0 to 4294967295; unset: derived from the order.")]
 Take = Annotated[int | None, typer.Option(help="Another number is another try at the same step.")]
 Key = Annotated[
     str | None,
@@ -56,7 +56,7 @@ MaxCreditsPerDay = Annotated[
     float | None, typer.Option(help="Credits all runs of this account label may order in a UTC day.")
 ]
 Timeout = Annotated[float | None, typer.Option(help="Seconds the task may run, the queue apart; unset: 1800.")]
-QueueTimeout = Annotated[float | None, typer.Option(help="Seconds the task may be queued; unset: 24 hours.")]
+QueueTimeout = Annotated[float | None, typer.Option(help="Seconds to wait for a slot, then in the queue; unset: 24 h.")]
 OnTimeout = Annotated[str | None, typer.Option(help="detach (leave it running and tell its id) or cancel.")]
 OnInterrupt = Annotated[str | None, typer.Option(help="What Ctrl-C does to the task: cancel or detach.")]
 Delivery = Annotated[str | None, typer.Option(help="auto, inline or upload.")]

@@ -76,7 +76,7 @@ def doctor(
             if json:
                 show.line({"phase": "check", **check._asdict()})
         if spend and not missing:
-            from .spend import spend as order_one
+            from .proof import order_one
 
             order_one(show, settings, versions(), sure=yes)
             return

@@ -113,16 +113,10 @@ def spent(result: Result) -> str:
     return f"{now} spent in this run; {result.owned} of {takes} takes owned before"
 
 
-def price(plan: Plan) -> str:
-    """What it costs, in words."""
-    if plan.credits is None:
-        return "price unknown: the provider publishes none"
-    dollars = "" if plan.dollars is None else f", ${plan.dollars:.2f}"
-    return f"{plan.credits:g} credits{dollars}"
-
-
 def tell_plan(show: Show, plan: Plan) -> None:
     """What will be sent, why, and the price."""
+    from ..models import price_text
+
     show.result(plan.model_dump(mode="json"))
     calls = len(plan.segments)
     fps, sent_fps, billed = float(plan.fps), float(plan.sent_fps), float(plan.billed_seconds)
@@ -133,7 +127,7 @@ def tell_plan(show: Show, plan: Plan) -> None:
         what = f"frames [{piece.first}, {piece.last}), {float(piece.seconds):g} s billed"
         where = f"; {plan.standing[piece.index]}" if plan.standing else ""
         show.say(f"  {piece.index + 1}: {what}; {piece.why}{where}")
-    show.say(price(plan))
+    show.say(price_text(plan.credits, plan.provider))
     show.say(standing(plan))
     show.warnings(plan.warnings)
     if plan.over:

@@ -264,10 +264,13 @@ def gc(
         files = tuple(found) + tuple(garbage for garbage, _ in old)
         kept = len({*_finished(settings)} - {garbage.path for garbage in files})
         if not dry_run:
-            for garbage in files:
+            for garbage in found:
                 _remove(garbage.path)
             for garbage, row in old:
-                _forget(ledger, garbage, row)
+                # The ledger first: a run that comes now fetches it anew instead of working on it.
+                if not ledger.alive(ledger.current(row).holder):
+                    _forget(ledger, garbage, row)
+                    _remove(garbage.path)
     return Freed(files=files, size=sum(garbage.size for garbage in files), done=not dry_run, kept=kept)
 
 
@@ -319,7 +322,7 @@ def _old(ledger: Ledger, books: Books, age: timedelta) -> list[tuple[Garbage, At
     return [
         (_garbage(ledger.settings.data_dir / take.path, f"a PAID take of {_when(take.stored):%Y-%m-%d}"), row)
         for take, row, _ in books.owned()
-        if take.stored < before and take.store == ledger.store
+        if take.stored < before and take.store == ledger.store and not ledger.alive(row.holder)
     ]
 
 

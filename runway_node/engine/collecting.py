@@ -186,6 +186,8 @@ def _stopped(desk: Desk, row: Attempt, client: Client, *, held: bool, lost: bool
 
 def _over(desk: Desk, row: Attempt, task: Task, client: Client, *, held: bool) -> str:
     """What becomes of a task that ended before it could be cancelled."""
+    if row.state == "succeeded":
+        return f"task {task.id} had finished; the same order, or runway-node resume, fetches its result"
     if task.status == "succeeded" and not held:
         return f"task {task.id} had finished; the run that works on it fetches it"
     if task.status == "succeeded":
@@ -199,8 +201,7 @@ def _kept(desk: Desk, row: Attempt, task: Task, client: Client) -> str:
     """Bring a finished task's result home, whatever the stop says."""
     try:
         with desk.beside(stop=threading.Event()) as calm:
-            if row.state != "succeeded":
-                row = calm.move(row, "succeeded", "the model is done", cost=task.credits)
+            row = calm.move(row, "succeeded", "the model is done", cost=task.credits)
             take, _ = _brought(calm, row, task, client)
     except RunwayNodeError as error:
         return f"task {task.id} had finished; its result could not be fetched ({error.what})"

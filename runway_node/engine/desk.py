@@ -1,4 +1,4 @@
-"""The desk of one run: its ledger, its token, its clients. Every change of a state passes here, so that it is told."""
+"""The desk of one run: its ledger, token and clients. Its own changes of a state pass here, so that they are told."""
 
 from __future__ import annotations
 

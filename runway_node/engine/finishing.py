@@ -92,7 +92,9 @@ def finished(
     except Exception as error:
         what = error.what if isinstance(error, RunwayNodeError) else str(error)
         mend = error.mend if isinstance(error, RunwayNodeError) else ""
-        raise MediaError(f"{what}; the paid result is kept: {kept}", mend, task_id=task_id) from error
+        whole = all(take.path.is_file() for take in takes)
+        told = f"the paid result is kept: {kept}" if whole else f"the paid result is no longer at {kept}"
+        raise MediaError(f"{what}; {told}", mend, task_id=task_id) from error
     desk.report("done", str(path), fraction=1.0, credits=result.cost)
     return result.model_copy(update={"path": path, "warnings": tuple(desk.report.warnings)})
 

@@ -66,7 +66,8 @@ def obtain(
         except (TaskGone, Unusable) as error:
             # A sandbox that is gone took its tasks along; nothing was paid for them.
             lost = orphaned_sandbox(desk, claim.row) and isinstance(error, TaskGone)
-            if not (again["reorder"] or lost) or claim.verdict not in {"adopt", "owned", "expired"}:
+            ours = claim.verdict in {"adopt", "owned"}  # found lost by this very run, for which leave was given
+            if not ((ours and again["reorder"]) or (lost and (ours or claim.verdict == "expired"))):
                 raise
             _give_up(desk, claim.row, error)
             again["reorder"], began = True, desk.ledger.now()
@@ -113,8 +114,8 @@ def _one(desk: Desk, named: Named, claim: Claim, ready: Callable[[Segment], Prep
 def _anew(before: Attempt) -> str:
     """What is said where an order is placed again."""
     cost = "cost not stated" if before.cost is None else f"{before.cost:g} credits"
-    task = f" task {before.task_id}" if before.task_id else ""
-    return f"ordered anew: attempt {before.attempt} is {before.state}{task} ({cost})"
+    task = f" (task {before.task_id})" if before.task_id else ""
+    return f"ordered anew: attempt {before.attempt} is {before.state}{task}, {cost}"
 
 
 def _await_other(desk: Desk, row: Attempt) -> None:

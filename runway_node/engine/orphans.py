@@ -17,7 +17,7 @@ from .waiting import Denials, task_gone
 
 
 @dataclass(slots=True)
-class Seen:
+class Looks:
     """What one wait has seen of one orphan, monotonic seconds."""
 
     looked: float | None = None
@@ -31,12 +31,12 @@ class Orphans:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._quiet = desk.beside(report=Report(None))
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, Looks] = {}
 
     def look_after(self, row: Attempt) -> None:
         """One look at each orphan on this call's account, no sooner than its provider may be asked again."""
         for other in self._desk.ledger.orphans(row):
-            seen, now = self._seen.setdefault(other.segment, Seen()), time.monotonic()
+            seen, now = self._seen.setdefault(other.segment, Looks()), time.monotonic()
             if seen.looked is not None and now - seen.looked < interval_of(self._desk, other):
                 continue
             seen.looked = now
@@ -50,7 +50,7 @@ class Orphans:
             finally:
                 self._desk.ledger.let_go(held)
 
-    def _look(self, row: Attempt, seen: Seen) -> None:
+    def _look(self, row: Attempt, seen: Looks) -> None:
         assert row.task_id is not None
         try:
             task = self._desk.client(row).task(row.task_id)

@@ -113,8 +113,9 @@ def _slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
             told = True
             desk.tell(row, "waiting", f"{desk.settings.max_concurrency} calls are under way; waiting for one to end")
         if time.monotonic() - began > order.policy.queue_timeout:
+            held = ", ".join(desk.books.flying(row)) or "none that is known yet"
             raise StillRunning(
-                f"No slot came free in time; nothing was ordered (not ended: task {', '.join(desk.books.flying(row))})",
+                f"No slot came free in time; nothing was ordered (tasks that hold one: {held})",
                 "See runway-node tasks; allow more at once with max_concurrency (RUNWAY_NODE_MAX_CONCURRENCY)",
             )
         orphans.look_after(row)

@@ -203,7 +203,7 @@ def _same_server(desk: Desk, row: Attempt, key: str) -> None:
 def _attachable(desk: Desk, row: Attempt, task_id: str) -> Attempt:
     """The row, if it can be given a task."""
     if row.state == "intent" and not desk.ledger.alive(row.holder):
-        row = desk.ledger.move(row, "ambiguous")
+        row = desk.move(row, "ambiguous", "its run died while it was being sent")
     same = row.task_id == task_id and row.state in PAID and not desk.ledger.alive(row.holder)
     if row.state in {"ambiguous", "expired"} or same:
         return row

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..errors import OverLimit
 from ..ledger import Ledger, Verdict
-from ..models import check_limits
+from ..models import check_limits, dollars_of
 from ..planning import Plan, Standing
-from .finishing import variant_of
+from .finishing import sum_known, variant_of
 from .order import Named, Order, content_of, limits_of, name
 
 WORDS: dict[Verdict, Standing] = {
@@ -55,10 +55,14 @@ def _standings(order: Order, ledger: Ledger, named: Named) -> list[Standing]:
 
 def _told(plan: Plan, named: Named | None, said: list[Standing]) -> Plan:
     to_pay = [segment for segment, word in zip(plan.segments, said, strict=True) if word == "to pay"]
-    share = plan.credits if len(to_pay) == len(plan.segments) else _price(named, said)
+    share = _price(named, said) if named else plan.credits
+    whole = sum_known([call.credits for call in named.calls]) if named else plan.credits
     return plan.model_copy(
         update={
             "digest": named.digest if named else None,
+            # At today's price: the plan that an order froze may know an older one.
+            "credits": whole,
+            "dollars": dollars_of(whole, plan.provider),
             "standing": tuple(said),
             "to_pay": sum(segment.seconds for segment in to_pay),
             "to_pay_credits": share,
@@ -66,9 +70,8 @@ def _told(plan: Plan, named: Named | None, said: list[Standing]) -> Plan:
     )
 
 
-def _price(named: Named | None, said: list[Standing]) -> float | None:
-    prices = [call.credits for call, word in zip(named.calls, said, strict=True) if word == "to pay"] if named else []
-    return sum(price for price in prices if price is not None) if None not in prices else None
+def _price(named: Named, said: list[Standing]) -> float | None:
+    return sum_known([call.credits for call, word in zip(named.calls, said, strict=True) if word == "to pay"])
 
 
 def _judged(order: Order, ledger: Ledger, scope: str | None, plan: Plan) -> Plan:

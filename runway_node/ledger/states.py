@@ -20,7 +20,7 @@ MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
         # An answer that came after all, or a task that a person found in the provider's list.
         "ambiguous": frozenset({"submitted"}),
         "submitted": frozenset({"succeeded", "failed", "cancelled", "expired"}),
-        "succeeded": frozenset({"stored", "expired", "cancelled"}),
+        "succeeded": frozenset({"stored", "expired"}),
         # A take that is damaged or gone is fetched again, or is found to be lost.
         "stored": frozenset({"succeeded", "expired"}),
         # A task that a person found, or a take that was restored from a copy.

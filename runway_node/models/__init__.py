@@ -5,13 +5,12 @@ from .books import Finished, Freed, Garbage, OpenOrder, OwnedTake, Spend, SpendL
 from .limits import Limits, check_limits, dollars_of, price_text
 from .outcome import Event, OnProgress, Phase, Result, Take
 from .picture import Keyframe, Picture
-from .step import MAX_SEED, Policy, Step, build
+from .step import Policy, Step, build
 from .table import DEFAULT_MODELS, DOLLARS_PER_CREDIT, MODELS, Model, check, find_model, model_table
 
 __all__ = [
     "DEFAULT_MODELS",
     "DOLLARS_PER_CREDIT",
-    "MAX_SEED",
     "MODELS",
     "Event",
     "Finished",

@@ -63,7 +63,7 @@ def check_limits(
         if getattr(limits, name) is not None and credits is None:
             raise over(
                 f"{name} is {getattr(limits, name):g}, and the price of {model} is unknown",
-                f"Leave {name} out, or give the model a credits_per_second in the settings file",
+                f"{_leave_out(name)}, or give the model a credits_per_second in the settings file",
             )
     if limits.max_credits is not None and credits is not None and credits > limits.max_credits:
         raise over(
@@ -77,7 +77,7 @@ def _check_day(allowed: float, credits: float, spent: float | None, over: Callab
     if spent is None:
         raise over(
             f"max_credits_per_day is {allowed:g}, and calls of unknown cost were made today",
-            "Leave max_credits_per_day out, or wait for midnight UTC",
+            f"{_leave_out('max_credits_per_day')}, or wait for midnight UTC",
         )
     wanted = round(spent + credits, 6)
     if wanted > allowed:
@@ -102,4 +102,13 @@ def price_text(credits: float | None, provider: Provider) -> str:
 
 def _raise(name: str, least: float) -> str:
     to = ceil(least)
-    return f'Raise {name} to {to} (argument {name}={to}, flag --{name.replace("_", "-")} {to}, widget "{name}")'
+    return f'Raise {name} to {to} (argument {name}={to}, flag --{_flag(name)} {to}, widget "{name}")'
+
+
+def _leave_out(name: str) -> str:
+    where = f'argument {name}, flag --{_flag(name)}, widget "{name}", variable RUNWAY_NODE_{name.upper()}'
+    return f"Leave {name} out ({where})"
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")

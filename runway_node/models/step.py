@@ -63,7 +63,7 @@ class Policy(Frozen):
         max_credits: Credits this run may order; refused where the model's price is unknown.
         max_credits_per_day: Credits all runs of this account label may order in a UTC day; unset: the setting.
         timeout: Seconds the task may run, the provider's queue apart; unset: the setting.
-        queue_timeout: Seconds the task may wait in the provider's queue.
+        queue_timeout: Seconds to wait for a free slot, and then in the provider's queue.
         on_timeout: "detach" leaves the task running and tells its id; "cancel" cancels it where the provider can.
         on_interrupt: The same for Ctrl-C and a host's Stop.
         delivery: "auto" inlines what fits and uploads the rest; "inline" and "upload" insist.

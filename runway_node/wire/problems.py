@@ -13,9 +13,6 @@ from ..errors import KeyRefused, OutOfCredits, RateLimited, Refused
 from ..models import Frozen
 from ..settings import KEY_VARIABLES, Provider
 
-LONGEST_WAIT = 120.0
-"""Retry-After is honoured up to this many seconds; a longer wait is the caller's to decide."""
-
 
 class Problem(Frozen):
     """An answer that is not a success.

@@ -26,7 +26,7 @@ SECONDS = Fraction(2)
 PROMPT = "the same road at dusk, warm low light"
 
 
-def spend(show: Show, settings: Settings, versions: dict[str, Any], *, sure: bool) -> None:
+def order_one(show: Show, settings: Settings, versions: dict[str, Any], *, sure: bool) -> None:
     """Show the price, ask, order, and write the report whatever comes of it."""
     from ..engine import plan as look_ahead
     from ..models import Step
@@ -53,9 +53,10 @@ def spend(show: Show, settings: Settings, versions: dict[str, Any], *, sure: boo
 
 
 def _ask(show: Show, plan: Plan, *, sure: bool) -> None:
-    from .order import price
+    from ..models import price_text
 
-    show.note(f"One real order: {plan.model} ({plan.provider}), {float(plan.billed_seconds):g} s billed, {price(plan)}")
+    price = price_text(plan.credits, plan.provider)
+    show.note(f"One real order: {plan.model} ({plan.provider}), {float(plan.billed_seconds):g} s billed, {price}")
     if not sure and not typer.confirm("Order it?", err=True):
         show.note("Nothing was ordered")
         raise typer.Exit(1)
