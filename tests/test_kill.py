@@ -355,12 +355,13 @@ def test_a_third_time_costs_nothing(story):
 
 
 STOPPED_AT = ("claimed", "intent written", "POST unanswered", "polling", "before stored")
-STOPS = [*((HELD, point) for point in STOPPED_AT), (60.0, "POST unanswered")]
+STOPS = [(store, HELD, point) for store in ("sqlite", "postgres") for point in STOPPED_AT]
+STOPS.append(("sqlite", 60.0, "POST unanswered"))
 
 
 @POSIX
 @pytest.mark.slow
-@pytest.mark.parametrize(("seconds", "point"), STOPS)
+@pytest.mark.parametrize(("shop", "seconds", "point"), STOPS, indirect=["shop"])
 def test_a_stopped_run_is_waited_for(shop, honest, seconds, point):
     """Whoever has the same order neither sends nor takes over while its run only sleeps; then both have the file."""
     first = shop.reach(point, "SIGSTOP")

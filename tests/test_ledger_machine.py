@@ -436,11 +436,11 @@ def on_server(postgres):
 class TestPostgres(OnPostgres.TestCase):
     """The same on Postgres."""
 
-    settings = settings(max_examples=40, **COMMON)
+    settings = settings(max_examples=25, **COMMON)
 
 
 @pytest.mark.slow
 class TestThorough(Machine.TestCase):
     """The same, for longer."""
 
-    settings = settings(max_examples=200, **{**COMMON, "stateful_step_count": 60})
+    settings = settings(max_examples=100, **{**COMMON, "stateful_step_count": 60})
