@@ -111,7 +111,7 @@ def order_fields(
     step: Step, model: Model, plan: Plan, segment: Segment, seed: int, pictures: tuple[list[str], list[str]]
 ) -> dict[str, Any]:
     """The create request's fields, all but the clip's own."""
-    lead = (segment.first - segment.sent_first) / plan.fps
+    lead = (plan.first - segment.sent_first) / plan.fps
     return create_body(
         step,
         model,

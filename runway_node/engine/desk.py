@@ -41,6 +41,8 @@ class Desk:
         stop: Heard by every wait.
         report: Tells what happens.
 
+    Of the calls that one run works on, one at a time has its `turn` to wait for a slot, and `freed` wakes it.
+
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, token: str, stop: threading.Event, report: Report) -> None:
@@ -50,6 +52,8 @@ class Desk:
         self.token = token
         self.stop = stop
         self.report = report
+        self.turn = threading.Lock()
+        self.freed = threading.Event()
         self._clients: dict[tuple[str, str, str], Client] = {}
         self._behind: dict[tuple[str, str, int], Behind] = {}
 
@@ -65,7 +69,13 @@ class Desk:
     def beside(self, *, report: Report | None = None, stop: threading.Event | None = None) -> Desk:
         """The same desk with clients of its own, telling somebody else or hearing another stop."""
         desk = Desk(self.settings, self.ledger, self.token, stop or self.stop, report or self.report)
-        desk._behind = self._behind
+        desk._behind, desk.turn, desk.freed = self._behind, self.turn, self.freed
+        return desk
+
+    def hearing(self, stop: threading.Event) -> Desk:
+        """The same desk, clients and all, hearing another stop."""
+        desk = self.beside(stop=stop)
+        desk._clients = self._clients  # noqa: SLF001 - one desk in two guises
         return desk
 
     def client(self, row: Attempt) -> Client:
@@ -140,6 +150,7 @@ class Desk:
             self._behind.setdefault(row.key, Behind(row)).moves.append((to, error, values))
             row = replace(row, state=to, **values)
             self.report.warn(f"the ledger could not be told that the call is {to} ({fault.what})")
+        self.freed.set()  # it may have held a slot
         self.tell(row, to, message, credits=row.cost)
         return row
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..errors import Interrupted, LedgerError, MediaError, OutputError, RunwayNodeError, SourceError
 from ..ledger import ResultRow
-from ..media.conform import conform, off_shape
+from ..media.codecs import default_suffix
 from ..media.content import file_hash
-from ..media.opener import settle
+from ..media.join import blend
+from ..media.opener import cores, settle
+from ..media.shapes import Strip
 from ..media.sound import finish
-from ..models import Policy, Result
+from ..models import Policy, Result, sum_known
 from ..planning import fit_of
+from .bench import body_path, fit_take
 from .desk import Desk
 from .files import beside
 from .obtaining import Obtained
@@ -100,34 +104,52 @@ def finished(
 
 
 def _made(desk: Desk, named: Named, got: Sequence[Obtained], folder: Path, suffix: str) -> Path:
-    order, plan, segment = named.order, named.plan, named.plan.segments[0]
-    take, answer, _ = got[0]
-    fit = fit_of(plan, segment, order.probe, order.step, order.policy)
-    if off_shape(answer, fit):
-        desk.report.warn(
-            f"the answer's shape ({answer.width}x{answer.height}) is another one; it was padded, not stretched",
-            lasting=True,
-        )
-    pictures = folder / ("pictures.webm" if suffix == ".webm" else "pictures.mp4")
-    desk.report("conforming", f"{fit.frames} frames at {float(fit.fps):.3f} fps")
-    conform(
-        take.path,
-        answer,
-        fit,
-        pictures,
-        stop=desk.stop,
-        on_frame=lambda n: desk.report("conforming", fraction=min(1.0, n / fit.frames)),
-    )
+    order, plan = named.order, named.plan
+    strips = [
+        one.strip
+        or fit_take(desk, named, segment, one.take, one.answer, body_path(named, segment, folder, suffix), suffix)
+        for segment, one in zip(plan.segments, got, strict=True)
+    ]
     if order.changed():
         raise SourceError("The clip changed while its transformation ran", "Put its sound back by hand")
+    if len(strips) > 1:
+        desk.report("joining", f"{len(strips)} answers, {sum(strip.tail is not None for strip in strips)} cross-faded")
+    parts = _parts(desk, named, strips, folder, suffix)
     whole = folder / f"whole{suffix}"
-    for warning in finish(pictures, order.probe, plan.first, plan.last, whole, stop=desk.stop):
+    for warning in finish(
+        parts, plan.fps, order.probe, plan.first, plan.last, whole, stop=desk.stop, done=lambda part: part.unlink()
+    ):
         desk.report.warn(warning, lasting=True)
     # Made in the run's own folder: what a crash leaves there is swept up by the next run.
     stored = result_path(order, named.digest, suffix)
     stored.parent.mkdir(parents=True, exist_ok=True)
     settle(whole, stored)
     return stored
+
+
+def _parts(desk: Desk, named: Named, strips: Sequence[Strip], folder: Path, suffix: str) -> list[Path]:
+    """The film's parts in order: the strips' bodies, and between those that share frames the cross-faded seam."""
+    order, segments = named.order, named.plan.segments
+
+    def seam(index: int) -> Path | None:
+        tail, head = strips[index].tail, strips[index + 1].head
+        if tail is None or head is None:
+            return None
+        path = folder / f"seam-{index}{strips[index].body.suffix}"
+        fit = fit_of(named.plan, segments[index], order.probe, order.step, order.policy)
+        blend(tail, head, fit, path, suffix=suffix, stop=desk.stop)
+        tail.unlink()
+        head.unlink()
+        return path
+
+    with ThreadPoolExecutor(cores(), thread_name_prefix="runway-seams") as pool:
+        seams = [*pool.map(seam, range(len(strips) - 1)), None]
+    return [part for strip, between in zip(strips, seams, strict=True) for part in (strip.body, between) if part]
+
+
+def suffix_for(order: Order, out: Path | None) -> str:
+    """The ending of the finished file: the output's, else that of the data folder's own."""
+    return out.suffix.lower() if out else default_suffix(order.step.output_format)
 
 
 def result_path(order: Order, digest: str, suffix: str) -> Path:
@@ -175,12 +197,6 @@ def _facts(result: Result, data_dir: Path) -> str:
     for take in told["takes"]:
         take["path"] = Path(take["path"]).relative_to(data_dir).as_posix()
     return json.dumps(told)
-
-
-def sum_known(credits: Sequence[float | None]) -> float | None:
-    """Their sum; None where one is not known."""
-    known = [one for one in credits if one is not None]
-    return sum(known) if len(known) == len(credits) else None
 
 
 def publish(stored: Path, out: Path, desk: Desk, *, force: bool) -> Path:

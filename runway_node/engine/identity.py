@@ -13,6 +13,7 @@ from ..models import Step
 from ..planning import Plan
 
 VERSION = 1
+DEFAULT = {"cut_at": "auto", "continuity": "seed"}
 
 
 def digest_of(content: str, plan: Plan, step: Step, origin: str, pictures: Sequence[str]) -> str:
@@ -46,6 +47,12 @@ def digest_of(content: str, plan: Plan, step: Step, origin: str, pictures: Seque
         "pictures": list(pictures),
         "keyframes": keyframes,
     }
+    cutting = {name: getattr(step, name) for name in ("cut_at", "continuity") if getattr(step, name) != DEFAULT[name]}
+    if step.shared != Step(continuity=step.continuity).shared:
+        cutting["overlap"] = step.shared
+    if cutting and len(plan.segments) > 1:
+        # Only where they make another order: digests of one call, and of plain ones, are older than these words.
+        told["cutting"] = cutting
     return _hash(json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil
 from pathlib import Path
 from typing import TypeGuard
 
@@ -15,9 +15,10 @@ from ..ledger import Call, Ledger, OrderRow
 from ..media.content import file_hash, picture_content
 from ..media.pictures import picture_bytes
 from ..media.probe import probe as look
+from ..media.scenes import scene_cuts
 from ..media.shapes import Frames, Probe
 from ..models import Limits, Model, Picture, Policy, Step, check, find_model, model_table
-from ..planning import MAX_SECONDS, Plan, make_plan
+from ..planning import MAX_SECONDS, Plan, bounds_of, check_keyframes, make_plan, windows
 from ..settings import Provider, Settings, origin_of
 from .identity import digest_of, seed_of, segment_digest
 
@@ -36,6 +37,8 @@ class Order:
     policy: Policy
     settings: Settings
     stamp: tuple[int, ...]
+    span: tuple[Seconds, Seconds] = (None, None)
+    keep_rest: bool = False
 
     @property
     def origin(self) -> str:
@@ -79,6 +82,8 @@ def decide(
     policy: Policy,
     settings: Settings,
     provider: Provider,
+    *,
+    keep_rest: bool = False,
 ) -> Order:
     """Look at the clip and plan; sends nothing.
 
@@ -92,6 +97,8 @@ def decide(
         raise SourceError(f"{provider} has no upload", 'Leave delivery at "auto"')
     if policy.delete_remote and provider != "runway":
         raise StepError(f"{provider} cannot delete a task", "Leave delete_remote out")
+    if keep_rest and isinstance(source, Frames):
+        raise SourceError("The rest of frames from Python cannot be kept", "Give a file, or leave keep_rest out")
     before = stamp(source, step)
     probe = source.probe() if isinstance(source, Frames) else look(source)
     if not probe.whole and (end is None or round(Fraction(end) * probe.fps) > probe.frames):
@@ -101,23 +108,39 @@ def decide(
             f"Use a whole copy, or an end of {usable:.2f} (--end)",
         )
     plan = make_plan(probe, step, model, policy, start=start, end=end)
-    _check_keyframes(step, plan)
+    check_keyframes(plan, step, model)
     for picture in stills(step):
         if picture.url is None:
             picture_bytes(picture, model.picture_chars)
     return Order(
-        source=source, probe=probe, step=step, model=model, plan=plan, policy=policy, settings=settings, stamp=before
-    )
+        source=source, probe=probe, step=step, model=model, plan=plan, policy=policy, settings=settings,
+        stamp=before, span=(start, end), keep_rest=keep_rest,
+    )  # fmt: skip
 
 
-def _check_keyframes(step: Step, plan: Plan) -> None:
-    for frame in step.keyframes:
-        latest = max(frame.seconds or 0, frame.range[0] if frame.range else 0)
-        if latest > plan.seconds or (frame.range and frame.range[1] > ceil(plan.seconds)):
-            raise SourceError(
-                f"A keyframe lies outside the range, which is {float(plan.seconds):.2f} s long",
-                "Keyframes count from the start of the range",
-            )
+def to_look_at(order: Order) -> list[tuple[int, int]]:
+    """Frames within which a scene cut would decide where a call ends; frames from Python are not looked at."""
+    plan = order.plan
+    if isinstance(order.source, Frames) or len(plan.segments) == 1:
+        return []
+    return windows(plan.first, plan.last, bounds_of(order.probe, order.step, order.model), plan.fps)
+
+
+def at_scenes(order: Order, stop: threading.Event | None = None) -> Order:
+    """The order, cut at the scene cuts that are found where they would decide.
+
+    Raises:
+        Interrupted: `stop` was set.
+
+    """
+    spans = to_look_at(order)
+    if not spans or not isinstance(order.source, Path):
+        return order
+    cuts = scene_cuts(order.source, order.probe, spans, stop=stop)
+    start, end = order.span
+    plan = make_plan(order.probe, order.step, order.model, order.policy, start=start, end=end, cuts=cuts)
+    check_keyframes(plan, order.step, order.model)
+    return replace(order, plan=plan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,18 +168,24 @@ def content_of(order: Order) -> Content | None:
     return Content(identity=file if key is None else f"key:{key}", file=file)
 
 
-def name(order: Order, ledger: Ledger, scope: str, content: Content) -> Named:
-    """Give the order its identity, and the plan that the ledger froze for it, if it did.
+def name(
+    order: Order, ledger: Ledger, scope: str, content: Content, stop: threading.Event | None = None
+) -> Named:
+    """Give the order its identity, and the plan that the ledger froze for it; a new one is cut at its scenes.
 
     Raises:
         LedgerError: A newer program froze the plan in a way that this one cannot read.
+        Interrupted: `stop` was set.
 
     """
     step, plan = order.step, order.plan
     pictures = [picture_content(picture) for picture in stills(step)]
     digest = digest_of(content.identity, plan, step, order.origin, pictures)
     known = ledger.order(scope, digest)
-    if known is not None:
+    if known is None:
+        order = at_scenes(order, stop)
+        plan = order.plan
+    else:
         # How the clip is carried is this run's to say; all else is as it was frozen.
         order = replace(order, plan=plan_of(known).model_copy(update={"delivery": plan.delivery}))
     row = OrderRow(
@@ -197,7 +226,7 @@ def calls_of(order: Order, digest: str) -> tuple[Call, ...]:
             segment=segment_digest(digest, segment.index),
             position=segment.index,
             seconds=float(segment.seconds),
-            credits=order.model.price(segment.seconds),
+            credits=order.model.price(segment.seconds, order.step.output_format),
         )
         for segment in order.plan.segments
     )

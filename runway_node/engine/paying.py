@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..client import Later, order_body
 from ..errors import Ambiguous, Interrupted, LedgerError, MediaError, RunwayNodeError, SourceError, StillRunning
 from ..ledger import Attempt, Moved
 from ..media.prepare import prepare
 from ..media.shapes import Cut, Frames
-from ..planning import Segment, cut_of
+from ..models import Picture
+from ..planning import Segment, cut_of, step_for
 from ..wire import Created
 from .delivery import again, clip_budget, deliver_clip, deliver_pictures, order_fields
 from .desk import Desk
@@ -29,7 +31,10 @@ BALANCE_HOLDS = 30.0
 """Seconds for which a balance is still the one "just before" the POST."""
 
 SLOT_PAUSE = 1.0
-"""Seconds between two looks for a free slot."""
+"""Seconds between two looks for a free slot; one that this run gives back itself is heard of at once."""
+
+HEARD_WITHIN = 0.1
+"""Seconds after which a stop is heard while waiting for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,16 @@ class Prepared:
 
     path: Path
     cut: Cut
+
+
+class Supply(Protocol):
+    """What a call is made of."""
+
+    def clip(self, desk: Desk, segment: Segment) -> Prepared:
+        """The segment's clip, encoded."""
+
+    def guide(self, desk: Desk, segment: Segment) -> Picture | None:
+        """The picture that a chained call begins with; waits for it."""
 
 
 def prepared(order: Order, segment: Segment, source: Path | Frames, path: Path, desk: Desk) -> Prepared:
@@ -55,7 +70,7 @@ def prepared(order: Order, segment: Segment, source: Path | Frames, path: Path, 
     return Prepared(path=path, cut=cut)
 
 
-def pay(desk: Desk, named: Named, row: Attempt, ready: Callable[[Segment], Prepared]) -> Attempt:
+def pay(desk: Desk, named: Named, row: Attempt, supply: Supply) -> Attempt:
     """Order the claimed call; gives it as submitted.
 
     Raises:
@@ -67,7 +82,7 @@ def pay(desk: Desk, named: Named, row: Attempt, ready: Callable[[Segment], Prepa
     """
     segment = named.plan.segments[row.position]
     try:
-        send = _ready(desk, named, row, segment, ready)
+        send = _ready(desk, named, row, segment, supply)
     except (Interrupted, Moved, LedgerError):
         raise
     except RunwayNodeError as error:
@@ -76,16 +91,15 @@ def pay(desk: Desk, named: Named, row: Attempt, ready: Callable[[Segment], Prepa
     return _send(desk, row, named.order, send)
 
 
-def _ready(
-    desk: Desk, named: Named, row: Attempt, segment: Segment, ready: Callable[[Segment], Prepared]
-) -> Callable[[], Created]:
+def _ready(desk: Desk, named: Named, row: Attempt, segment: Segment, supply: Supply) -> Callable[[], Created]:
     """Everything that costs nothing, done; and the POST, to be called once."""
     order, client = named.order, desk.client(row)
-    clip = ready(segment)
-    pictures = deliver_pictures(client, order.step, order.model, desk.stop, desk.report)
+    clip = supply.clip(desk, segment)
+    step = step_for(order.plan, segment, order.step, supply.guide(desk, segment))
+    pictures = deliver_pictures(client, step, order.model, desk.stop, desk.report)
     insist = order.policy.delivery == "upload"
     carried = deliver_clip(client, order.model, clip.path, insist=insist, stop=desk.stop, report=desk.report)
-    fields = order_fields(order.step, order.model, order.plan, segment, named.row.seed, pictures)
+    fields = order_fields(step, order.model, order.plan, segment, named.row.seed, pictures)
     try:
         body = order_body(fields, order.model.clip_field, carried)
     except OSError as error:
@@ -94,7 +108,18 @@ def _ready(
 
 
 def _slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
-    """Wait for a slot and write the intent. Who waits polls what nobody else does, or a slot might never come free."""
+    """Wait for a slot and write the intent, after the run's calls that wait for one already."""
+    while not desk.turn.acquire(timeout=HEARD_WITHIN):
+        if desk.stop.is_set():
+            raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
+    try:
+        return _next_slot(desk, row, order)
+    finally:
+        desk.turn.release()
+
+
+def _next_slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
+    """The next slot. Who waits polls what nobody else does, or a slot might never come free."""
     told, orphans, began = False, Orphans(desk), time.monotonic()
     asked, balance = -math.inf, None
     row = desk.caught_up(row)
@@ -103,6 +128,9 @@ def _slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
             asked, balance = time.monotonic(), desk.balance(row)
         if order.changed():
             raise SourceError("The clip or a still changed on its way", "Nothing was ordered; run it again")
+        if desk.stop.is_set():
+            raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
+        desk.freed.clear()
         word, found = desk.ledger.intend(row, desk.token, desk.settings.max_concurrency, balance=balance)
         if word == "sent":
             desk.tell(found, "intent", f"{row.model} on {row.provider}")
@@ -119,8 +147,9 @@ def _slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
                 "See runway-node tasks; allow more at once with max_concurrency (RUNWAY_NODE_MAX_CONCURRENCY)",
             )
         orphans.look_after(row)
-        if desk.stop.wait(SLOT_PAUSE * (0.5 + random.random())):  # noqa: S311 - spreads the looks
-            raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
+        until = time.monotonic() + SLOT_PAUSE * (0.5 + random.random())  # noqa: S311 - spreads the looks
+        while not desk.freed.wait(HEARD_WITHIN) and time.monotonic() < until and not desk.stop.is_set():
+            pass
 
 
 def _send(desk: Desk, row: Attempt, order: Order, send: Callable[[], Created]) -> Attempt:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import queue
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from ..models import Event, OnProgress, Phase
@@ -28,13 +29,19 @@ SHARES: dict[Phase, tuple[float, float]] = {
     "fetching": (0.85, 0.92),
     "stored": (0.92, 0.92),
     "owned": (0.92, 0.92),
-    "conforming": (0.92, 0.99),
+    "conforming": (0.92, 0.98),
+    "joining": (0.98, 0.99),
     "done": (1.0, 1.0),
 }
 
+CALLS_SHARE = 0.98
+"""What all calls of an order are of the whole; the rest is joining them."""
+
 
 class Report:
-    """Builds events and hands them on; keeps what they have in common.
+    """Builds events and hands them on, in the thread that made it; keeps what they have in common.
+
+    What other threads tell waits for that one (see `drain`): hosts' progress bars know no locks.
 
     Args:
         listener: The caller's `on_progress`.
@@ -43,7 +50,12 @@ class Report:
 
     def __init__(self, listener: OnProgress | None) -> None:
         self._listener = listener
+        self._thread = threading.get_ident()
+        self._waiting: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._guard = threading.Lock()
         self._overall = 0.0
+        self._calls: list[float] = []
+        self._weights: list[float] = []
         self.task_id: str | None = None
         self.digest: str | None = None
         self.attempt: int | None = None
@@ -52,13 +64,61 @@ class Report:
 
     def __call__(self, phase: Phase, message: str = "", *, fraction: float | None = None, **facts: Any) -> None:
         """Tell one thing that happened."""
-        begin, end = SHARES.get(phase, (self._overall, self._overall))
-        self._overall = max(self._overall, begin + (end - begin) * (fraction or 0.0))
-        event = Event(
-            phase=phase, message=message, fraction=fraction, overall=self._overall,
-            task_id=self.task_id, digest=self.digest, attempt=self.attempt, **facts,
+        reached = _reached(phase, fraction)
+        overall = self._reach(reached)
+        self._tell(
+            Event(
+                phase=phase, message=message, fraction=fraction, overall=overall, segment_overall=overall,
+                task_id=self.task_id, digest=self.digest, attempt=self.attempt, **facts,
+            )
         )  # fmt: skip
-        log.info("%s %s", phase, message, extra={"runway_event": event.model_dump()})
+
+    def calls(self, weights: Sequence[float]) -> list[CallReport]:
+        """A report for each of an order's calls, whose shares of the whole are by *weights*."""
+        self._weights, self._calls = list(weights), [0.0] * len(weights)
+        return [CallReport(self, index, len(weights)) for index in range(len(weights))]
+
+    def warn(self, message: str, *, lasting: bool = False) -> None:
+        """Tell a warning, once, and keep it for the result; a *lasting* one is about the file, not about this run."""
+        if self._keep(message, lasting=lasting):
+            self("warning", message)
+
+    def drain(self) -> None:
+        """Hand on what other threads told; for the thread that made this."""
+        while not self._waiting.empty():
+            self._hand_on(self._waiting.get())
+
+    def _keep(self, message: str, *, lasting: bool) -> bool:
+        with self._guard:
+            new = message not in self.warnings
+            self.warnings += [message] if new else []
+            self.lasting += [message] if new and lasting else []
+            return new
+
+    def _reach(self, overall: float) -> float:
+        with self._guard:
+            self._overall = max(self._overall, overall)
+            return self._overall
+
+    def _call_reaches(self, index: int, done: float) -> float:
+        """How far the whole is, now that one call is *done* so far."""
+        with self._guard:
+            self._calls[index] = done
+            share = sum(w * one for w, one in zip(self._weights, self._calls, strict=True)) / sum(self._weights)
+            self._overall = max(self._overall, share * CALLS_SHARE)
+            return self._overall
+
+    def _tell(self, event: Event) -> None:
+        log.info("%s %s", event.phase, event.message, extra={"runway_event": event.model_dump()})
+        if self._listener is None:
+            return
+        if threading.get_ident() != self._thread:
+            self._waiting.put(event)
+            return
+        self.drain()
+        self._hand_on(event)
+
+    def _hand_on(self, event: Event) -> None:
         if self._listener is None:
             return
         try:
@@ -68,12 +128,37 @@ class Report:
         except (Exception, asyncio.CancelledError):
             log.exception("on_progress failed; the order goes on")
 
+
+class CallReport(Report):
+    """What one of several calls tells: through the order's report, with the call's place and share in it."""
+
+    def __init__(self, order: Report, index: int, count: int) -> None:
+        super().__init__(None)
+        self._order, self._index, self._count = order, index, count
+        self.digest = order.digest
+
+    def __call__(self, phase: Phase, message: str = "", *, fraction: float | None = None, **facts: Any) -> None:
+        """Tell one thing that happened to this call."""
+        done = self._reach(_reached(phase, fraction))
+        overall = self._order._call_reaches(self._index, done)  # noqa: SLF001 - one class in two parts
+        self._order._tell(  # noqa: SLF001
+            Event(
+                phase=phase, message=message, fraction=fraction, overall=overall, segment_overall=done,
+                task_id=self.task_id, digest=self.digest, attempt=self.attempt,
+                segment=self._index, segments=self._count, **facts,
+            )
+        )  # fmt: skip
+
     def warn(self, message: str, *, lasting: bool = False) -> None:
-        """Tell a warning, once, and keep it for the result; a *lasting* one is about the file, not about this run."""
-        if message not in self.warnings:
-            self.warnings.append(message)
-            self.lasting += [message] if lasting else []
+        """Tell a warning of this call; kept with the order's."""
+        if self._order._keep(message, lasting=lasting):  # noqa: SLF001
             self("warning", message)
+
+
+def _reached(phase: Phase, fraction: float | None) -> float:
+    """How far an order of one call is, in this phase."""
+    begin, end = SHARES.get(phase, (0.0, 0.0))
+    return begin + (end - begin) * (fraction or 0.0)
 
 
 async def hand_over(listener: OnProgress, event: Event) -> None:

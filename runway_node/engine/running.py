@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
-from ..ledger import PAID, Ledger, Terms
+from ..ledger import PAID, STUCK, Ledger, Terms
 from ..media.content import Rendered, alike, file_hash
+from ..media.opener import cores
 from ..media.shapes import Frames
 from ..models import Result, price_text
-from ..planning import Segment, cut_of
+from ..planning import reach_back
+from .bench import Workbench, clip_path
 from .collecting import clear_remote, to_clear
-from .delivery import clip_budget
 from .desk import Desk
 from .files import check_output, workshop
-from .finishing import already, finished, refused
-from .obtaining import obtain
-from .order import Content, Named, Order, content_of, name
+from .finishing import already, finished, refused, suffix_for
+from .obtaining import Obtained, Obtaining
+from .order import Content, Named, Order, content_of, name, to_look_at
 from .paying import Prepared, prepared
 from .report import Report
+from .side_by_side import side_by_side
 
 
 def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Report, *, force: bool) -> Result:
@@ -39,7 +42,7 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
             if out.exists() and not force and not ledger.results_with(file_hash(out)):
                 raise refused(out)
         scope, terms = _scope(order, ledger)
-        named, first = _named(desk, order, scope, folder)
+        named, clips = _named(desk, order, scope, folder)
         report.digest = named.digest
         for warning in named.plan.warnings:
             report.warn(warning, lasting=True)
@@ -51,15 +54,30 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
                     clear_remote(desk, to_clear(desk, row, order.policy))
             return there.model_copy(update={"warnings": tuple(dict.fromkeys((*there.warnings, *report.warnings)))})
         _tell_unlike(desk, named)
-
-        def ready(segment: Segment) -> Prepared:
-            cut = cut_of(named.plan, segment, order.probe, clip_budget(order.model, named.plan))
-            if first is not None and first.cut == cut:
-                return first
-            return prepared(named.order, segment, order.source, folder / f"clip-{segment.index}.mp4", desk)
-
-        got = obtain(desk, named, terms or _terms(order, ledger), ready, began)
+        bench = Workbench(named, folder, clips, suffix_for(order, out))
+        with contextlib.closing(bench):
+            got = _obtained(desk, named, terms or _terms(order, ledger), bench, began)
         return finished(desk, named, got, folder, out, force=force)
+
+
+def _obtained(desk: Desk, named: Named, terms: Terms, bench: Workbench, began: float) -> list[Obtained]:
+    """The takes of all calls, each made to fit as soon as it is here."""
+    obtaining = Obtaining(desk, named, terms, bench, began)
+    claims = obtaining.begin()
+    segments = named.plan.segments
+
+    def work(own: Desk, index: int) -> Obtained:
+        try:
+            got = obtaining.one(own, index, claims.get(index))
+            return got if len(segments) == 1 else bench.fitted(own, segments[index], got)
+        finally:
+            bench.drop(segments[index])
+
+    if any(claim.verdict in STUCK for claim in claims.values()):
+        obtaining.halt.set()
+    weights = [float(segment.seconds) for segment in segments]
+    at_once = desk.settings.max_concurrency + 2 * cores()
+    return side_by_side(desk, weights, work, obtaining.halt, at_once)
 
 
 def _scope(order: Order, ledger: Ledger) -> tuple[str, Terms | None]:
@@ -77,11 +95,13 @@ def _terms(order: Order, ledger: Ledger) -> Terms:
     return ledger.terms(order.plan.provider, order.plan.model, delete_remote=remove)
 
 
-def _named(desk: Desk, order: Order, scope: str, folder: Path) -> tuple[Named, Prepared | None]:
+def _named(desk: Desk, order: Order, scope: str, folder: Path) -> tuple[Named, dict[int, Prepared]]:
     """The order's identity; frames from Python have one only once they are rendered, straight into the encoder."""
     content = content_of(order)
     if content is not None:
-        named = name(order, desk.ledger, scope, content)
+        if to_look_at(order):
+            desk.report("planned", "looking for scene cuts where a call might end")
+        named = name(order, desk.ledger, scope, content, desk.stop)
         known = desk.ledger.order(scope, named.digest)
         decides = [desk.ledger.last(scope, call.segment) for call in named.calls]
         if known and known.file != content.file and any(row and row.state in PAID for row in decides):
@@ -89,12 +109,19 @@ def _named(desk: Desk, order: Order, scope: str, folder: Path) -> tuple[Named, P
                 f'the key "{order.step.key}" was given to another clip before ({known.source}): '
                 "this is that order's result; another clip wants another key"
             )
-        return named, None
+        return named, {}
     assert isinstance(order.source, Frames)
-    rendered = Rendered(order.source)
-    clip = prepared(order, order.plan.segments[0], rendered.frames, folder / "clip.mp4", desk)
+    rendered = Rendered(order.source, kept=reach_back(order.plan))
+    try:
+        clips = {
+            segment.index: prepared(order, segment, rendered.frames, clip_path(folder, segment), desk)
+            for segment in order.plan.segments
+        }
+        rendered.finish()
+    finally:
+        rendered.close()
     content = Content(identity=rendered.content, sketch=rendered.sketch)
-    return name(order, desk.ledger, scope, content), clip
+    return name(order, desk.ledger, scope, content), clips
 
 
 def _tell_unlike(desk: Desk, named: Named) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..errors import OverLimit
 from ..ledger import Ledger, Verdict
-from ..models import check_limits, dollars_of
+from ..models import check_limits, dollars_of, sum_known
 from ..planning import Plan, Standing
-from .finishing import sum_known, variant_of
+from .finishing import variant_of
 from .order import Named, Order, content_of, limits_of, name
 
 WORDS: dict[Verdict, Standing] = {

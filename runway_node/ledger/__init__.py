@@ -9,7 +9,7 @@ from .database import FILE, Database, file_system
 from .ledger import IllegalMove, Ledger, Moved
 from .records import Attempt, Call, Claim, OrderRow, ResultRow, Sending, TakeRow, Terms
 from .rows import Alive
-from .states import IN_FLIGHT, MOVES, OPEN, PAID, STATES, Seen, State, Verdict, may, verdict
+from .states import IN_FLIGHT, MOVES, OPEN, PAID, PAYS, STATES, STUCK, Seen, State, Verdict, may, verdict
 
 __all__ = [
     "FILE",
@@ -17,7 +17,9 @@ __all__ = [
     "MOVES",
     "OPEN",
     "PAID",
+    "PAYS",
     "STATES",
+    "STUCK",
     "Alive",
     "Attempt",
     "Books",

@@ -20,7 +20,7 @@ from .records import Attempt, Call, Claim, OrderRow, Sending, Terms
 from .rows import same
 from .schema import attempts, orders, takes
 from .shelf import names
-from .states import IN_FLIGHT, PAID, State, Verdict, may, verdict
+from .states import IN_FLIGHT, PAID, PAYS, STUCK, State, Verdict, may, verdict
 from .who import Who
 
 
@@ -90,7 +90,7 @@ class Ledger(Who):
         if self.missing:
             return 0.0
         with self.database.read() as conn:
-            return rows.today(conn, scope, self.database.now(conn), "", self._alive_in(conn))
+            return rows.today(conn, scope, self.database.now(conn), self._alive_in(conn))
 
     def current(self, row: Attempt) -> Attempt:
         """The row as it is now."""
@@ -108,15 +108,19 @@ class Ledger(Who):
         limits: Limits,
         *,
         began: float | None = None,
+        only: int | None = None,
+        ordered: Sequence[Call] = (),
         reorder: bool = False,
         resubmit: bool = False,
     ) -> list[Claim]:
         """Say what this run may do with each segment, and reserve what it will pay; all in one transaction.
 
-        Where one segment is for a person to decide, nothing is claimed.
+        Where one segment is for a person to decide, nothing is claimed; what is paid already is gone on with.
 
         Args:
             began: When the command was given: what other runs' calls came to since is its outcome too.
+            only: Claim this one alone; of the others, only those that are for a person to decide are told of.
+            ordered: What this run has claimed before, which counts with the rest.
             reorder, resubmit: See `states.telling`.
 
         Raises:
@@ -131,12 +135,15 @@ class Ledger(Who):
             for call in calls:
                 tries = rows.tries(conn, order.scope, call.segment)
                 seen = rows.seen(tries, alive, holder, began)
-                judged.append(Judged(call, tries, *verdict(seen, reorder=reorder, resubmit=resubmit)))
-            judged = _together(judged)
+                one = Judged(call, tries, *verdict(seen, reorder=reorder, resubmit=resubmit))
+                if only in {None, call.position} or not _ours(one, holder):
+                    judged.append(one)
+            judged = [one for one in _together(judged) if only in {None, one.call.position} or one.word in STUCK]
             pays = [one.call for one in judged if one.word in PAYS]
             if pays:
-                spent = functools.partial(rows.today, conn, order.scope, now, holder, alive)
-                check_limits(limits, *rows.sums(pays), terms.model, spent, provider=terms.provider)
+                spent = functools.partial(rows.today, conn, order.scope, now, alive, holder, {c.segment for c in pays})
+                before, now_pays = rows.sums(ordered), rows.sums(pays)
+                check_limits(limits, *now_pays, terms.model, spent, provider=terms.provider, before=before)
             if len(pays) == len(calls):
                 rows.renew(conn, known, order)
             claims = [self._claimed(conn, one, order, terms, holder, now) for one in judged]
@@ -336,12 +343,13 @@ class Ledger(Who):
         return rows.put(conn, now_row, state=to, error=told, ended=ended, **values)
 
 
-PAYS: frozenset[Verdict] = frozenset({"claim", "take over"})
-STUCK: frozenset[Verdict] = frozenset({"ambiguous", "expired", "ended"})
-
-
 def _together(judged: list[Judged]) -> list[Judged]:
-    """What to do with each segment; where one is for a person to decide, the others are left as they are."""
+    """What to do with each segment; where one is for a person to decide, nothing is ordered for the others."""
     if not any(one.word in STUCK for one in judged):
         return judged
-    return [one if one.word in STUCK or one.word == "owned" else one._replace(word="wait") for one in judged]
+    return [one._replace(word="wait") if one.word in PAYS else one for one in judged]
+
+
+def _ours(judged: Judged, holder: str) -> bool:
+    """Whether this very run works on it."""
+    return judged.deciding is not None and judged.tries[judged.deciding].holder == holder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, case, func, insert, select, update
@@ -172,14 +172,17 @@ def in_flight(conn: Connection, scope: str, fingerprint: str, alive: Alive, now:
     return [row for row in found if row.state in IN_FLIGHT]
 
 
-def today(conn: Connection, scope: str, now: float, holder: str, alive: Alive) -> float | None:
+def today(
+    conn: Connection, scope: str, now: float, alive: Alive, holder: str = "", asked: Collection[str] = ()
+) -> float | None:
     """Credits spent since midnight UTC, and reserved by whomever, but for what *holder* has claimed and asks for again.
 
     A claim counts whatever its age: it is spent on the day it is sent. One that nobody holds any more counts nothing.
     None where a call of unknown cost is among them.
     """
     claims = [Attempt(**row) for row in conn.execute(CLAIMS, given(scope=scope)).mappings()]
-    held = [row.credits for row in claims if row.holder != holder and alive(row.holder)]
+    others = (row for row in claims if row.holder != holder or row.segment not in asked)
+    held = [row.credits for row in others if alive(row.holder)]
     spent, unknown = conn.execute(SPENT, given(scope=scope) | {"midnight": now - now % DAY}).one()
     return None if unknown or None in held else sum(one or 0.0 for one in held) + float(spent or 0.0)
 

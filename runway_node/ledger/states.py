@@ -47,6 +47,12 @@ Verdict = Literal["claim", "take over", "adopt", "wait", "owned", "ended", "ambi
 """What a run does with a segment: order it; order what a dead one had claimed; go on with what a dead one had ordered;
 wait for a live one; take what is there; end as another one just did; or tell a person, who alone can decide."""
 
+PAYS: frozenset[Verdict] = frozenset({"claim", "take over"})
+"""A run that goes by these orders, and pays."""
+
+STUCK: frozenset[Verdict] = frozenset({"ambiguous", "expired", "ended"})
+"""Here only a person, or another command, can go on."""
+
 
 class Seen(NamedTuple):
     """One attempt, as a run finds it.

@@ -14,15 +14,12 @@ import av
 import av.error
 
 from ..errors import SourceError, Unusable
+from .codecs import FASTSTART, LOSSLESS, Codec, codec_for
 from .opener import open_container, run_ffmpeg, source_args, whole
 from .probe import plain
 from .probe import probe as look
-from .shapes import Color, Fit, Probe
+from .shapes import Color, Fit, Probe, Strip
 
-H264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "14", "-bf", "2", "-g", "48"]
-"""Visually lossless beside a lossless conform (VMAF 96.7 of 97.4); a slower preset only saves bytes."""
-
-VP9 = ["-c:v", "libvpx-vp9", "-crf", "18", "-b:v", "0", "-row-mt", "1", "-cpu-used", "4", "-deadline", "good"]
 # The scale filter's names; 470bg and 170m are one matrix.
 _MATRIX = {
     "bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601", "smpte240m": "smpte240m", "fcc": "fcc",
@@ -63,10 +60,16 @@ def conform(
     fit: Fit,
     out: Path,
     *,
+    suffix: str = "",
     stop: threading.Event | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> bool:
-    """Write at *out* the answer as `fit` wants it, without sound; the suffix decides the codec (.webm: VP9, or H.264).
+    """Write at *out* the answer as `fit` wants it, without sound.
+
+    The frames that it shares with its neighbours are not in it, but lossless beside it: see `strip_of`.
+
+    Args:
+        suffix: The ending of the file it is for; unset: that of *out*.
 
     Returns:
         Whether it had to be encoded; False: it fitted, and its stream was copied.
@@ -76,25 +79,45 @@ def conform(
         Interrupted: `stop` was set.
 
     """
-    suffix = out.suffix.lower()
+    suffix = suffix or out.suffix.lower()
     with whole(out) as part:
-        if fits(probe, fit, suffix):
+        if fit.alone and fits(probe, fit, suffix):
             copy = ["-map", "0:V:0", "-c:v", "copy", "-an", "-sn", "-dn", "-map_metadata", "-1", str(part)]
             run_ffmpeg([*source_args(answer), *copy], stop=stop)
             # Frames that only an edit list hides would come back when segments are joined.
             if look(part).frames == fit.frames and plain(part, fit.fps):
                 return False
-        args = [*source_args(answer), *encode_args(probe, fit, suffix), str(part)]
-        run_ffmpeg(args, stop=stop, on_frame=on_frame)
+        strip = strip_of(fit, out)
+        outputs = [
+            (path, start, end)
+            for path, start, end in (
+                (part, fit.head, fit.frames - fit.tail),
+                (strip.head, 0, fit.head),
+                (strip.tail, fit.frames - fit.tail, fit.frames),
+            )
+            if path is not None
+        ]
+        run_ffmpeg([*source_args(answer), *_encode_args(probe, fit, suffix, outputs)], stop=stop, on_frame=on_frame)
     return True
+
+
+def strip_of(fit: Fit, body: Path) -> Strip:
+    """The files of an answer that was conformed to *body*."""
+    return Strip(
+        body=body,
+        frames=fit.frames - fit.head - fit.tail,
+        head=body.with_name(f"{body.stem}-head{LOSSLESS.part}") if fit.head else None,
+        tail=body.with_name(f"{body.stem}-tail{LOSSLESS.part}") if fit.tail else None,
+    )
 
 
 def fits(probe: Probe, fit: Fit, suffix: str) -> bool:
     """Whether the answer needs nothing done to its pictures."""
-    codec = "vp9" if suffix == ".webm" else "h264"
+    codec = codec_for(fit, suffix)
     same_color = probe.color in (fit.color, Color()) or probe.color == Color(range="tv")
     return (
-        (probe.codec, probe.pix_fmt) == (codec, "yuv420p")
+        probe.codec == codec.name
+        and probe.pix_fmt in codec.pix_fmts
         and (probe.frames, probe.fps, probe.variable, probe.interlaced) == (fit.frames, fit.fps, False, False)
         and (probe.width, probe.height, probe.sar, probe.rotation) == (fit.width, fit.height, fit.sar, 0)
         and same_color
@@ -103,20 +126,28 @@ def fits(probe: Probe, fit: Fit, suffix: str) -> bool:
     )
 
 
-def encode_args(probe: Probe, fit: Fit, suffix: str) -> list[str]:
-    """Filters and encoder; equal for all answers to one clip, so that they can be joined by copy."""
-    pix_fmt = "yuv420p"
-    if suffix == ".webm":
-        codec = VP9
-    else:
-        codec = [*H264, "-video_track_timescale", str(fit.fps.numerator)]
-        if fit.width % 2 or fit.height % 2:
-            pix_fmt = "yuv444p"  # 4:2:0 in H.264 counts in pairs of pixels
-    if suffix in {".mp4", ".mov", ".m4v"}:
-        codec = [*codec, "-movflags", "+faststart"]
+def _encode_args(probe: Probe, fit: Fit, suffix: str, outputs: list[tuple[Path, int, int]]) -> list[str]:
+    """One decoding, and a file for each run of frames; the first is the body."""
+    codec = codec_for(fit, suffix)
+    chain = ",".join(filters(probe, fit, codec.pix_fmts[0]))
+    names = [f"[o{index}]" for index in range(len(outputs))]
+    runs = [
+        f"[s{index}]trim=start_frame={start}:end_frame={end},setpts=PTS-STARTPTS[o{index}]"
+        for index, (_, start, end) in enumerate(outputs)
+    ]
+    split = f"split={len(outputs)}" + "".join(f"[s{index}]" for index in range(len(outputs)))
+    args = ["-filter_complex", ";".join([f"[0:V:0]{chain},{split}", *runs])]
+    for name, (path, start, end) in zip(names, outputs, strict=True):
+        how = codec if path == outputs[0][0] else LOSSLESS
+        args += ["-map", name, "-frames:v", str(end - start), *output_args(how, codec.pix_fmts[0], fit.fps), str(path)]
+    return args
+
+
+def output_args(codec: Codec, pix_fmt: str, fps: Fraction) -> list[str]:
+    """An output of ffmpeg's, of one rate; equal for all parts of one film, so that they can be joined by copy."""
+    ticks = ["-video_track_timescale", str(fps.numerator)] if codec.part in FASTSTART else []
     return [
-        "-map", "0:V:0", "-vf", ",".join(filters(probe, fit, pix_fmt)), "-frames:v", str(fit.frames),
-        *codec, "-pix_fmt", pix_fmt, "-fps_mode", "cfr", "-r", str(fit.fps),
+        *codec.args, *ticks, "-pix_fmt", pix_fmt, "-fps_mode", "cfr", "-r", str(fps),
         "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1",
     ]  # fmt: skip
 
@@ -133,7 +164,7 @@ def filters(probe: Probe, fit: Fit, pix_fmt: str) -> list[str]:
         *_place(probe, fit),
         f"setsar={fit.sar.numerator}/{fit.sar.denominator}",
         f"format={pix_fmt}",
-        *_tags(fit.color),
+        *tags(fit.color),
     ]
 
 
@@ -157,7 +188,7 @@ def _place(probe: Probe, fit: Fit) -> list[str]:
     return [f"scale={width}:{height}:{scale}", f"pad={fit.width}:{fit.height}:(ow-iw)/2:(oh-ih)/2"]
 
 
-def _tags(color: Color) -> list[str]:
+def tags(color: Color) -> list[str]:
     """The tags that are known, set on the frames: ffmpeg 9 lets those overrule the encoder's options."""
     tags = {
         "color_primaries": color.primaries,

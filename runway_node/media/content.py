@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -49,15 +50,49 @@ def file_hash(path: Path) -> str:
 
 
 class Rendered:
-    """Frames that are hashed as they stream to the encoder; read once, they have a `content` and a `sketch`."""
+    """Frames that are hashed as they stream to the encoders; read once, they have a `content` and a `sketch`.
 
-    def __init__(self, frames: Frames) -> None:
+    Args:
+        frames: The clip; nothing is read of it yet.
+        kept: Frames that a reader may begin before the end of the one before it: they are held for it.
+
+    """
+
+    def __init__(self, frames: Frames, kept: int = 0) -> None:
         self._honest = frames
+        self._pass: Generator[Buffer] | None = None
+        self._read_so_far = 0
+        self._held: deque[bytes] = deque(maxlen=kept)
         self.content = ""
         self.sketch = ""
-        self.frames = replace(frames, read=self._read)
+        self.frames = replace(frames, read=lambda: self._read(0), read_from=self._read)
 
-    def _read(self) -> Iterator[Buffer]:
+    def finish(self) -> None:
+        """Read what no reader asked for, so that all of the clip is known."""
+        for _ in self._read(self._read_so_far):
+            pass
+
+    def close(self) -> None:
+        """End the reading: what it holds must not wait to be forgotten."""
+        if self._pass is not None:
+            self._pass.close()
+            self._pass = None
+        self._held.clear()
+        self._read_so_far = 0
+
+    def _read(self, first: int) -> Iterator[Buffer]:
+        """The frames from *first* on: of the one reading as long as it is not past them, else of another."""
+        if self._read_so_far - len(self._held) > first:
+            self.close()
+        if self._pass is None:
+            self._pass = self._hashed()
+        held = enumerate(self._held, self._read_so_far - len(self._held))
+        yield from [frame for number, frame in held if number >= first]
+        for frame in self._pass:
+            if self._read_so_far > first:
+                yield frame
+
+    def _hashed(self) -> Generator[Buffer]:
         frames = self._honest
         digest = hashlib.sha256(f"rgb24 {frames.width}x{frames.height} {frames.count}\n".encode())
         shown = {0, frames.count // 2, frames.count - 1}
@@ -66,6 +101,9 @@ class Rendered:
             digest.update(frame)
             if index in shown:
                 cells.append(_cells(frame, frames.width, frames.height))
+            self._read_so_far = index + 1
+            if self._held.maxlen:
+                self._held.append(bytes(frame))
             yield frame
         self.content = digest.hexdigest()
         self.sketch = b"".join(cells).hex()

@@ -39,6 +39,12 @@ def ffmpeg_exe() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def source_args(path: Path) -> list[str]:
     """Guarded input arguments for *path*; `file:` keeps a name with a colon or a leading dash a name."""
     return ["-format_whitelist", CONTAINERS, "-protocol_whitelist", PROTOCOLS, "-i", f"file:{path.absolute()}"]
@@ -77,6 +83,7 @@ def run_ffmpeg(
     stop: threading.Event | None = None,
     on_frame: Callable[[int], None] | None = None,
     feed: Iterable[Buffer] | None = None,
+    folder: str | None = None,
 ) -> None:
     """Run one ffmpeg process to its end.
 
@@ -85,6 +92,7 @@ def run_ffmpeg(
         stop: Ends the process when set.
         on_frame: Called with the number of frames written so far, in the caller's thread; what it raises ends the work.
         feed: Written to its standard input.
+        folder: Where it runs: names within filters are taken from there.
 
     Raises:
         MediaError: It failed, or the disk is full.
@@ -99,6 +107,7 @@ def run_ffmpeg(
             stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            cwd=folder,
             # A Ctrl-C in the terminal is for us to hear and to answer, not for ffmpeg.
             process_group=0 if os.name == "posix" else None,
             creationflags=_APART,

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 
 from PIL import Image, ImageOps
 
 from ..errors import StepError
 from ..models import Picture
+from .opener import run_ffmpeg, source_args
 
 LONGEST_SIDE = 4096
 """Larger stills tell a 1080p model nothing more."""
+
+
+def still(clip: Path, frame: int, out: Path) -> None:
+    """Write frame number *frame* of *clip* at *out*, as a PNG.
+
+    Raises:
+        MediaError: ffmpeg failed.
+
+    """
+    shown = ["-map", "0:V:0", "-vf", f"select=eq(n\\,{frame})", "-frames:v", "1", "-update", "1"]
+    run_ffmpeg([*source_args(clip), *shown, str(out)])
 
 
 def picture_bytes(picture: Picture, most_chars: int) -> tuple[str, bytes]:

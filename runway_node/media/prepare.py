@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 from ..errors import MediaError, SourceError
@@ -151,7 +152,7 @@ def preset(budget: int, cut: Cut) -> str:
 
 def filters(probe: Probe, cut: Cut) -> list[str]:
     """The chain from the seek point to the sent frames, first frame at zero."""
-    chain = [_clock(probe, cut)]
+    chain = [on_grid(probe, cut.first)]
     if cut.divide > 1:
         chain.append(f"select='not(mod(n,{cut.divide}))',setpts=N/({probe.fps / cut.divide})/TB")
     if cut.clones:
@@ -172,17 +173,23 @@ def filters(probe: Probe, cut: Cut) -> list[str]:
     return chain
 
 
-def _clock(probe: Probe, cut: Cut) -> str:
-    """What was showing at each tick of the source's grid, the cut's first tick at zero.
+def on_grid(probe: Probe, first: int) -> str:
+    """What was showing at each tick of the source's grid, that of frame *first* at zero.
 
     Time stamps are the file's own (-copyts): ffmpeg rounds moved ones to the stream's clock, maybe a whole frame.
     """
     if probe.path is None:
         return "null"
     if probe.container in UNTIMED and not probe.variable:
-        return f"trim=start_frame={cut.first},setpts=N/({probe.fps})/TB"
-    zero = round((probe.start + cut.first / probe.fps) * 1_000_000)
+        return f"trim=start_frame={first},setpts=N/({probe.fps})/TB"
+    zero = round((probe.start + first / probe.fps) * 1_000_000)
     return f"settb=AVTB,setpts=PTS-({zero}),fps={probe.fps}:round=near:start_time=0"
+
+
+def entry_args(probe: Probe, first: int) -> list[str]:
+    """Input options that begin decoding a little before frame *first*."""
+    seek = _seek(probe, first)
+    return ["-copyts", *(["-ss", f"{float(seek):.9f}"] if seek else [])]
 
 
 def _seek(probe: Probe, first: int) -> Fraction:
@@ -206,20 +213,16 @@ def _input(source: Path | Frames, probe: Probe, cut: Cut) -> tuple[list[str], It
         size = f"{source.width}x{source.height}"
         raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(source.fps), "-i", "pipe:0"]
         return raw, _counted(source, cut)
-    seek = _seek(probe, cut.first)
-    entry = ["-ss", f"{float(seek):.9f}"] if seek else []
-    return ["-copyts", *entry, *source_args(source)], None
+    return [*entry_args(probe, cut.first), *source_args(source)], None
 
 
 def _counted(source: Frames, cut: Cut) -> Iterator[Buffer]:
-    given = 0
-    frames = source.read()
+    given = cut.first
+    frames = source.begin(cut.first)
     try:
-        for frame in frames:
-            if given >= cut.last:
-                break
-            if given >= cut.first:
-                yield frame
+        # Not one more than are sent: the next call's may come out of the same reading.
+        for frame in islice(frames, cut.last - cut.first):
+            yield frame
             given += 1
     finally:
         closed(frames)

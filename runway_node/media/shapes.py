@@ -5,9 +5,10 @@ Times are seconds as `Fraction`, counts are whole frames, sizes are pixels. Noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -105,6 +106,7 @@ class Frames:
         fps: Frames per second.
         count: How many frames `read` gives.
         read: Starts reading from the first frame; each buffer is height x width x 3 bytes of RGB.
+        read_from: Starts reading from a given one, where that can be had without reading those before it.
 
     """
 
@@ -113,6 +115,19 @@ class Frames:
     fps: Fraction
     count: int
     read: Callable[[], Iterator[Buffer]]
+    read_from: Callable[[int], Iterator[Buffer]] | None = None
+
+    def begin(self, first: int) -> Iterator[Buffer]:
+        """The frames from *first* on."""
+        return self.read_from(first) if self.read_from else self._skipped(first)
+
+    def _skipped(self, first: int) -> Iterator[Buffer]:
+        frames = self.read()
+        try:
+            yield from islice(frames, first, None)
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()  # what it holds, a lock or a reader, must not wait to be forgotten
 
     def probe(self) -> Probe:
         """The same clip as a `Probe`."""
@@ -157,6 +172,9 @@ class Fit:
         skip: Frames at `fps` dropped from the answer's start (neighbours sent ahead of the range).
         span: Seconds the whole answer should last; what "retime" stretches it to.
         retime: Stretch a wrong length over the span, instead of trimming or cloning its tail.
+        head, tail: Frames at its start and end that it shares with its neighbours, kept apart for the cross-fade.
+        alone: Nothing is joined to it, so that an answer which fits already may be copied.
+        quality: What the model was asked to answer with, and the pictures are kept as (see `codecs.codec_for`).
 
     """
 
@@ -169,3 +187,24 @@ class Fit:
     skip: int = 0
     span: Fraction
     retime: bool = False
+    head: int = 0
+    tail: int = 0
+    alone: bool = True
+    quality: str = "mp4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """One answer made to fit, ready to be joined.
+
+    Args:
+        body: Its frames, but for those that are shared.
+        frames: How many these are.
+        head, tail: The shared ones, lossless, for the cross-fade; None where there are none.
+
+    """
+
+    body: Path
+    frames: int
+    head: Path | None = None
+    tail: Path | None = None

@@ -6,13 +6,14 @@ Sound is copied where the container can hold it and start it at the exact sample
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 
+from .join import add_film
 from .opener import open_container, run_ffmpeg, source_args, whole
 from .shapes import Probe, Sound
 
@@ -34,9 +35,21 @@ _EDITS = frozenset({".mp4", ".m4v", ".mov"})
 
 
 def finish(
-    video: Path, source: Probe | None, first: int, last: int, out: Path, *, stop: threading.Event | None = None
+    parts: Sequence[Path],
+    fps: Fraction,
+    source: Probe | None,
+    first: int,
+    last: int,
+    out: Path,
+    *,
+    stop: threading.Event | None = None,
+    done: Callable[[Path], None] = lambda _: None,
 ) -> tuple[str, ...]:
-    """Write at *out* the pictures of *video* with the sound of source frames [first, last).
+    """Write at *out* the pictures of *parts*, one after another, with the sound of source frames [first, last).
+
+    Args:
+        parts: Files of pictures at *fps*, as `join.add_film` takes them.
+        done: Called with each part when it is not needed any more.
 
     Returns:
         What was lost, a line each: the tracks that had to be encoded.
@@ -64,7 +77,7 @@ def finish(
                 )
                 if name != sound.codec:
                     warnings.append(f"sound track {number} was encoded again, from {sound.codec} to {name}")
-            _mux(video, source, first, tracks, part, suffix)
+            _mux(_Film(parts, fps, last - first, done), source, first, tracks, part, suffix)
     finally:
         for made in encoded:
             made.unlink(missing_ok=True)
@@ -118,8 +131,15 @@ def _encode(
     return encoder.removeprefix("lib")
 
 
+class _Film(NamedTuple):
+    parts: Sequence[Path]
+    fps: Fraction
+    frames: int
+    done: Callable[[Path], None]
+
+
 def _mux(
-    video: Path,
+    film: _Film,
     source: Probe | None,
     first: int,
     tracks: list[tuple[Path, Sound, Fraction, Fraction | None]],
@@ -128,16 +148,11 @@ def _mux(
 ) -> None:
     options = {"movflags": "+faststart"} if suffix in _EDITS else {}
     formats = {".m4v": "mp4", ".mkv": "matroska"}
-    with (
-        open_container(video) as pictures,
-        av.open(str(part), "w", format=formats.get(suffix, suffix[1:]), options=options) as made,
-    ):
-        stream = pictures.streams.video[0]
-        copy = made.add_stream_from_template(stream)
-        copy.time_base = stream.time_base
+    with av.open(str(part), "w", format=formats.get(suffix, suffix[1:]), options=options) as made:
+        copy, pictures = add_film(made, *film)
         if source is not None and source.timecode and suffix in _EDITS:
             copy.metadata["timecode"] = shifted(source.timecode, first, source.fps)
-        sources: list[Iterator[Any]] = [_packets(pictures, stream, copy, Fraction(0), None)]
+        sources: list[Iterator[Any]] = [pictures]
         opened = []
         try:
             for path, sound, start, end in tracks:
@@ -158,11 +173,10 @@ def _mux(
 def _packets(
     container: Any, stream: Any, target: Any, start: Fraction, end: Fraction | None
 ) -> Iterator[tuple[Fraction, Any]]:
-    """The stream's packets, moved so that *start* is zero; one packet early, so that a decoder is warm at the cut."""
+    """A track's packets, moved so that *start* is zero; one packet early, so that a decoder is warm at the cut."""
     # Some containers count sound in whole packets (mp3 in avi: 24 ms): its own samples are the clock here.
-    is_sound = stream.type == "audio"
     base: Fraction = stream.time_base
-    tick = min(base, Fraction(1, stream.codec_context.sample_rate or 1)) if is_sound else base
+    tick = min(base, Fraction(1, stream.codec_context.sample_rate or 1))
     shift = round(start / tick)
     stop = None if end is None else round(end / tick)
     held = None
@@ -171,7 +185,7 @@ def _packets(
             continue
         packet.dts = packet.pts if packet.dts is None else packet.dts
         _retimed(packet, base, tick)
-        if is_sound and shift and packet.pts + (packet.duration or 0) <= shift:
+        if shift and packet.pts + (packet.duration or 0) <= shift:
             held = packet
             continue
         if stop is not None and packet.pts >= stop:

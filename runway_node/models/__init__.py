@@ -2,7 +2,7 @@
 
 from .base import Frozen, Rational
 from .books import Finished, Freed, Garbage, OpenOrder, OwnedTake, Spend, SpendLine
-from .limits import Limits, check_limits, dollars_of, price_text
+from .limits import Limits, check_limits, dollars_of, price_text, sum_known
 from .outcome import Event, OnProgress, Phase, Result, Take
 from .picture import Keyframe, Picture
 from .step import Policy, Step, build
@@ -39,4 +39,5 @@ __all__ = [
     "find_model",
     "model_table",
     "price_text",
+    "sum_known",
 ]

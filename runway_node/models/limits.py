@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 
 from ..errors import OverLimit
@@ -33,12 +33,14 @@ def check_limits(
     today: Callable[[], float | None] = lambda: 0.0,
     *,
     provider: Provider = "runway",
+    before: tuple[float, float | None] = (0.0, 0.0),
 ) -> None:
     """Refuse an order that costs more than allowed.
 
     Args:
         seconds, credits: What the run would order; credits None where the price is unknown.
         model, provider: Whose price it is.
+        before: Seconds and credits that the same run ordered already.
         today: Credits that were reserved or spent since midnight UTC, None where that is not known; asked for only
             where it matters.
 
@@ -47,8 +49,9 @@ def check_limits(
 
     """
     # Sums of prices in cents: what comes to exactly the limit is within it, whatever floats make of it.
-    seconds = round(seconds, 6)
-    credits = None if credits is None else round(credits, 6)  # noqa: A001 - the field's word
+    more = None if credits is None else round(credits, 6)
+    seconds = round(before[0] + seconds, 6)
+    credits = None if more is None or before[1] is None else round(before[1] + more, 6)  # noqa: A001 - the field's word
 
     def over(allowed: str, mend: str) -> OverLimit:
         told = f"It would order {seconds:g} paid seconds ({price_text(credits, provider)}), {allowed}"
@@ -69,8 +72,8 @@ def check_limits(
         raise over(
             f"{limits.max_credits:g} credits are allowed", f"{_raise('max_credits', credits)}, or shorten the range"
         )
-    if limits.max_credits_per_day is not None and credits is not None:
-        _check_day(limits.max_credits_per_day, credits, today(), over)
+    if limits.max_credits_per_day is not None and more is not None:
+        _check_day(limits.max_credits_per_day, more, today(), over)
 
 
 def _check_day(allowed: float, credits: float, spent: float | None, over: Callable[[str, str], OverLimit]) -> None:
@@ -85,6 +88,12 @@ def _check_day(allowed: float, credits: float, spent: float | None, over: Callab
             f"{spent:g} credits are spent or reserved today, {allowed:g} are allowed",
             f"{_raise('max_credits_per_day', wanted)}, or wait for midnight UTC",
         )
+
+
+def sum_known(credits: Sequence[float | None]) -> float | None:
+    """Their sum; None where one is not known."""
+    known = [one for one in credits if one is not None]
+    return sum(known) if len(known) == len(credits) else None
 
 
 def dollars_of(credits: float | None, provider: Provider) -> float | None:

@@ -11,8 +11,8 @@ from .base import Frozen
 
 Phase = Literal[
     "planned", "owned", "waiting", "claimed", "preparing", "delivering", "intent", "submitting", "submitted", "queued",
-    "running", "succeeded", "fetching", "stored", "conforming", "done", "warning", "retrying", "refused", "failed",
-    "cancelled", "expired", "ambiguous", "interrupted",
+    "running", "succeeded", "fetching", "stored", "conforming", "joining", "done", "warning", "retrying", "refused",
+    "failed", "cancelled", "expired", "ambiguous", "interrupted",
 ]  # fmt: skip
 
 
@@ -25,6 +25,7 @@ class Event(Frozen):
         message: One line for a person.
         fraction: How much of this phase is done, 0 to 1; None where nobody knows.
         overall: How much of the whole order is done, 0 to 1, never falling.
+        segment_overall: How much of this call is; the same where the order is one call.
         task_id: The remote task, once there is one.
         digest: The order, once it is known.
         attempt: Which paid call for this segment it is, from 1.
@@ -38,6 +39,7 @@ class Event(Frozen):
     message: str = ""
     fraction: float | None = None
     overall: float = 0.0
+    segment_overall: float = 0.0
     task_id: str | None = None
     digest: str | None = None
     attempt: int | None = None

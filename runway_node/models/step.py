@@ -15,6 +15,11 @@ from .picture import AnyPicture, Keyframe
 MAX_SEED = 2**32 - 1
 """Both providers document 0 to 4294967295."""
 
+OVERLAP = 6
+"""Frames that two calls share unless told otherwise: a quarter of a second at 24 fps."""
+
+MOST_OVERLAP = 240
+
 T = TypeVar("T")
 
 
@@ -31,7 +36,14 @@ class Step(Frozen):
         keyframes: Stills for moments of the clip, where the model takes them.
         aspect: The result's shape, such as "9:16"; unset: the source's.
         moderation: "low" is less strict about recognisable public figures; unset: the provider's default.
-        output_format: What the model is asked to answer with; only "mp4" so far.
+        output_format: What the model is asked to answer with: "mp4", or where it has them, at a surcharge, "prores" and
+            "sdr_rec709_10bit". The result keeps that quality.
+        cut_at: Where a clip longer than one call is cut: "auto", at a scene cut where one lies near a wanted place;
+            "scenes", at scene cuts wherever there are some; "equal", in calls of one length.
+        overlap: Frames that two calls share, and that are cross-faded, where no scene cut parts them; unset: 6, or none
+            where calls are chained by keyframes.
+        continuity: How the look is held over several calls: "seed", the same one for all, side by side; or "keyframe",
+            each begins with the last picture of the one before it, one after another, where the model takes keyframes.
         key: The user's own name for the clip, such as "shot-12-v3". It stands for the content in the order's identity:
             a clip that renders differently each time (noise, a clock) is the same order under the same key.
 
@@ -47,7 +59,17 @@ class Step(Frozen):
     aspect: str | None = Field(default=None, pattern=r"^[1-9]\d{0,3}:[1-9]\d{0,3}$")
     moderation: Literal["auto", "low"] | None = None
     output_format: str = "mp4"
+    cut_at: Literal["auto", "scenes", "equal"] = "auto"
+    overlap: int | None = Field(default=None, ge=0, le=MOST_OVERLAP)
+    continuity: Literal["seed", "keyframe"] = "seed"
     key: str | None = Field(default=None, min_length=1, max_length=200)
+
+    @property
+    def shared(self) -> int:
+        """Frames that two calls share where no scene cut parts them."""
+        if self.overlap is not None:
+            return self.overlap
+        return 0 if self.continuity == "keyframe" else OVERLAP
 
     @field_validator("references", "keyframes", mode="before")
     @classmethod

@@ -48,6 +48,7 @@ class Model(Frozen):
         prompt_units: Longest prompt, UTF-16 code units.
         references, keyframes: How many it takes at most.
         credits_per_second, credits_min: Price; None where the provider publishes none.
+        surcharges: Credits per second on top, by `output_format`.
         retired: Why it can no longer be ordered, and the mend; empty while it can.
 
     """
@@ -73,16 +74,18 @@ class Model(Frozen):
     keyframes: int = 0
     credits_per_second: float | None = Field(default=None, gt=0)
     credits_min: float = 0
+    surcharges: dict[str, float] = Field(default_factory=dict)
     retired: str = ""
 
-    def price(self, seconds: Fraction) -> float | None:
+    def price(self, seconds: Fraction, output_format: str = "mp4") -> float | None:
         """Credits for *seconds* billed in one call, None where unknown.
 
         Whole ones, rounded up: how providers round is undocumented, and limits are to hold at the dearer reading.
         """
         if self.credits_per_second is None:
             return None
-        return max(self.credits_min, float(ceil(round(float(seconds) * self.credits_per_second, 6))))
+        a_second = self.credits_per_second + self.surcharges.get(output_format, 0.0)
+        return max(self.credits_min, float(ceil(round(float(seconds) * a_second, 6))))
 
 
 _ALEPH_RATIOS = ("1280:720", "720:1280", "1104:832", "960:960", "832:1104", "1584:672", "848:480", "640:480")
@@ -103,7 +106,8 @@ MODELS: tuple[Model, ...] = (
         references=1,
     ),
     Model(
-        # Runway's OpenAPI description of 2026-08-08 and its inputs and pricing pages.
+        # Runway's OpenAPI description of 2026-08-08 and its inputs and pricing pages; the formats' surcharges are those
+        # of its notes of 2026-10-08 (10 bits cost 40 above four megapixels, which no clip that is sent here has).
         provider="runway",
         name="aleph2",
         takes=frozenset({"seed", "keyframes", "aspect", "moderation"}),
@@ -112,8 +116,10 @@ MODELS: tuple[Model, ...] = (
         upload_bytes=UPLOAD_BYTES,
         shapes=("16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "21:9"),
         keyframes=5,
+        formats=("mp4", "prores", "sdr_rec709_10bit"),
         credits_per_second=28,
         credits_min=56,
+        surcharges={"prores": 5, "sdr_rec709_10bit": 20},
     ),
     Model(
         provider="runway",
@@ -191,17 +197,17 @@ def check(step: Step, model: Model, table: tuple[Model, ...] = MODELS) -> None:
         "moderation": step.moderation is not None,
         "seed": step.seed is not None,
     }
+    if step.continuity == "keyframe" and "keyframes" not in model.takes:
+        able = [f"{row.name} ({row.provider})" for row in table if "keyframes" in row.takes and not row.retired]
+        mend = f'Use continuity="seed"{" or " if able else ""}{" or ".join(able)}'
+        raise StepError(f"{model.name} on {model.provider} takes no keyframes to chain calls by", mend)
     for field, is_used in used.items():
         if is_used and field not in model.takes:
             others = [f"{row.name} ({row.provider})" for row in table if field in row.takes and not row.retired]
             mend = f"Leave it out, or use {' or '.join(others)}" if others else "Leave it out"
             raise StepError(f"{model.name} on {model.provider} does not take {field}", mend)
-    for field, given, most in (
-        ("references", step.references, model.references),
-        ("keyframes", step.keyframes, model.keyframes),
-    ):
-        if len(given) > most:
-            raise StepError(f"{len(given)} {field} given, {model.name} takes {most} at most", "Leave some out")
+    if (given := len(step.references)) > model.references:
+        raise StepError(f"{given} references given, {model.name} takes {model.references} at most", "Leave some out")
     if len({frame.range is None for frame in step.keyframes}) > 1:
         raise StepError("Some keyframes have a range and some have none", "Give all of them a range, or none")
     if step.aspect is not None and step.aspect not in model.shapes:

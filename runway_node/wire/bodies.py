@@ -37,7 +37,10 @@ ROUTES: dict[Provider, Route] = {
 
 
 class Clock(Frozen):
-    """Where the range lies in what is sent, seconds: how far in it begins, how long it is, how long the whole is."""
+    """Where the range lies in what is sent, seconds: how far in it begins, how long it is, how long the whole is.
+
+    For one of several calls, what is sent may begin long after the range: then *lead* is below zero.
+    """
 
     lead: Rational
     span: Rational
@@ -96,9 +99,9 @@ def _keyframe(frame: Keyframe, uri: str, clock: Clock | None) -> dict[str, Any]:
     lead, stretch = (clock.lead, clock.span / clock.sent) if clock else (Fraction(0), Fraction(1))
     body: dict[str, Any] = {"uri": uri}
     if frame.seconds is not None:
-        body["seconds"] = float(Fraction(frame.seconds) + lead)
+        body["seconds"] = max(0.0, round(float(Fraction(frame.seconds) + lead), 6))
     elif frame.at is not None:
-        body["at"] = min(1.0, float(Fraction(frame.at) * stretch + (lead / clock.sent if clock else 0)))
+        body["at"] = min(1.0, max(0.0, float(Fraction(frame.at) * stretch + (lead / clock.sent if clock else 0))))
     if frame.range is not None:
         start, end = frame.range
         body["range"] = {"start_seconds": int(start + lead), "end_seconds": ceil(end + lead)}

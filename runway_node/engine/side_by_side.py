@@ -1,0 +1,98 @@
+"""An order's calls worked side by side: a few threads take one after another, each from its clip to its fitted take.
+
+The call that fails sets `halt` itself, not whoever collects the outcomes: in the gap another would be sent, and paid.
+What is in flight by then is finished and stored.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from ..errors import Interrupted, RunwayNodeError
+from .desk import Desk
+
+T = TypeVar("T")
+
+TOLD_EVERY = 0.1
+"""Seconds between two looks for what the threads told."""
+
+WORST_FIRST = (130, 4, 3, 1, 2)
+
+
+def side_by_side(
+    desk: Desk, weights: Sequence[float], work: Callable[[Desk, int], T], halt: threading.Event, threads: int
+) -> list[T]:
+    """The outcomes of `work(desk, index)` for each call, in order; one call alone is worked right here.
+
+    Args:
+        weights: The calls' shares of the whole.
+        halt: Set by the first that fails.
+        threads: How many are worked at once.
+
+    Raises:
+        RunwayNodeError: The worst of what went wrong; it says what came of the others.
+
+    """
+    if len(weights) == 1:
+        return [work(desk, 0)]
+    shift: _Shift[T] = _Shift(desk, weights, work, halt)
+    crew = [
+        threading.Thread(target=shift.run, name=f"runway-call-{number}", daemon=True)
+        for number in range(min(threads, len(weights)))
+    ]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        while thread.is_alive():
+            thread.join(TOLD_EVERY)
+            desk.report.drain()
+    desk.report.drain()
+    if shift.errors:
+        raise _told(shift.errors, len(shift.got), len(weights), stopped=desk.stop.is_set())
+    return [shift.got[index] for index in range(len(weights))]
+
+
+class _Shift(Generic[T]):
+    """The calls of one order, and what came of each."""
+
+    def __init__(
+        self, desk: Desk, weights: Sequence[float], work: Callable[[Desk, int], T], halt: threading.Event
+    ) -> None:
+        self._desk, self._work, self._halt = desk, work, halt
+        self._reports = desk.report.calls(weights)
+        self._left = iter(range(len(weights)))
+        self._guard = threading.Lock()
+        self.got: dict[int, T] = {}
+        self.errors: dict[int, BaseException] = {}
+
+    def run(self) -> None:
+        """Work on one call after another until none is left."""
+        while (index := self._next()) is not None:
+            with self._desk.beside(report=self._reports[index]) as own:
+                try:
+                    self.got[index] = self._work(own, index)
+                except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the order
+                    self._halt.set()
+                    self.errors[index] = error
+
+    def _next(self) -> int | None:
+        with self._guard:
+            return next(self._left, None)
+
+
+def _told(errors: dict[int, BaseException], here: int, count: int, *, stopped: bool) -> BaseException:
+    """The worst of the errors; calls that were only not sent for another's sake are counted, not told."""
+    idle = {index for index, error in errors.items() if isinstance(error, Interrupted) and not stopped}
+    told = {index: error for index, error in errors.items() if index not in idle} or errors
+    rank = {code: place for place, code in enumerate(WORST_FIRST)}
+    order = sorted(told, key=lambda index: (rank.get(getattr(told[index], "exit_code", 1), 3), index))
+    first = told[order[0]]
+    if not isinstance(first, RunwayNodeError):
+        return first
+    what = [f"call {index + 1} of {count}: {getattr(told[index], 'what', told[index])}".rstrip(".") for index in order]
+    what[0] = what[0][0].upper() + what[0][1:]
+    rest = f"{here} of {count} takes are here, {len(idle)} calls were not sent"
+    first.what = f"{'; '.join(what)}; {rest}: the same order again pays only for what is missing"
+    return first
