@@ -46,7 +46,7 @@ def tasks(json: flags.Json = False, debug: flags.Debug = False) -> None:
         for one in found:
             # Not in the table: an id that is folded cannot be copied.
             task = f"task {one.task_id}: " if one.task_id else ""
-            show.say(f"{short(one.digest)}: {task}{one.advice}")
+            show.say(f"{short(one.digest)} call {one.segment + 1}: {task}{one.advice}")
 
 
 def _open(one: OpenOrder) -> tuple[str, ...]:
@@ -129,13 +129,17 @@ def cancel(which: Which, json: flags.Json = False, debug: flags.Debug = False) -
     with reporting(json=json, debug=debug) as show:
         from ..engine import cancel as stop_it
 
-        done = stop_it(which)
-        if done.error:
-            raise RunwayNodeError(f"Order {short(done.digest)}: {done.error}", "See runway-node tasks")
-        show.result(done.model_dump(mode="json"))
-        finish = f"runway-node export {short(done.digest)} -o OUT makes the file of it"
-        came = f"had finished: its take is {done.take}; {finish}" if done.take else "was cancelled"
-        show.say(f"Task {done.task_id} {came}")
+        found = stop_it(which)
+        failed = [one for one in found if one.error]
+        if failed:
+            told = "; ".join(one.error for one in failed)
+            raise RunwayNodeError(f"Order {short(failed[0].digest)}: {told}", "See runway-node tasks")
+        _items(show, "cancelled", found if len(found) > 1 else ())
+        show.result(found[0].model_dump(mode="json") if len(found) == 1 else {"cancelled": len(found)})
+        for one in found:
+            finish = f"runway-node export {short(one.digest)} -o OUT makes the file of it"
+            came = f"had finished: its take is {one.take}; {finish}" if one.take else "was cancelled"
+            show.say(f"Task {one.task_id} {came}")
 
 
 def attach(

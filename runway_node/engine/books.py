@@ -43,11 +43,11 @@ ADVICE = {
     "intent": "being sent: wait",
     "submitted": "ordered: run the same command again, or runway-node resume",
     "succeeded": "ready, not fetched: run the same command again, or runway-node resume",
-    "ambiguous": "it may have been billed: look at the account's usage, then runway-node attach {digest} TASK_ID, "
+    "ambiguous": "it may have been billed: look at the account's usage, then runway-node attach {call} TASK_ID, "
     "or run it again with --resubmit-ambiguous",
-    "expired": "its result is lost: restore its take from a copy, or runway-node attach {digest} TASK_ID if the "
+    "expired": "its result is lost: restore its take from a copy, or runway-node attach {call} TASK_ID if the "
     "provider still has it, or run it again with --reorder, which pays again",
-    "stored": "owned: runway-node export {digest} -o OUT",
+    "stored": "owned: runway-node export {call} -o OUT",
 }
 
 
@@ -68,7 +68,7 @@ def told(ledger: Ledger, row: Attempt, order: OrderRow) -> OpenOrder:
     """One row of the list."""
     busy = ledger.alive(row.holder)
     lost = row.state == "intent" and not busy
-    advice = ADVICE["ambiguous" if lost else row.state].format(digest=order.digest[:12])
+    advice = ADVICE["ambiguous" if lost else row.state].format(call=Books(ledger).name_of(row))
     return OpenOrder(
         digest=order.digest,
         segment=row.position,
@@ -140,7 +140,8 @@ def export(
 
     Args:
         which: The start of the order's digest, or a task's id.
-        untouched: The take itself, exactly as the provider made it: neither length, rate nor sound are mended.
+        untouched: The take itself, exactly as the provider made it: neither length, rate nor sound are mended. Of an
+            order of several calls one must be named: the start of its digest and ":3", or the task's id.
         force: Replace *out* if it exists.
 
     Raises:
@@ -157,16 +158,35 @@ def export(
         workshop(settings, token, ledger.needed) as folder,
         Desk(settings, ledger, token, Stop(), Report(None)) as desk,
     ):
-        row, order = desk.books.find(which)
+        rows = desk.books.calls(which)
+        order = rows[0][1]
         check_output(path, Path(order.path), settings, token, ledger.needed)
         policy = policy or Policy()
-        if not untouched and (there := already(desk, order.scope, order.digest, policy, path, force=force)):
-            return there
-        got = _obtained(desk, row)
-        check_output(path, got.take.path, settings, token, ledger.needed)
         if untouched:
-            return _copied(desk, order, row, got, path, force=force)
-        return finished(desk, named_again(order, settings, policy), [got], folder, path, force=force)
+            return _copied(desk, order, _only(desk, rows), path, force=force)
+        if there := already(desk, order.scope, order.digest, policy, path, force=force):
+            return there
+        got = gathered(desk, order)
+        for one in got:
+            check_output(path, one.take.path, settings, token, ledger.needed)
+        return finished(desk, named_again(order, settings, policy), got, folder, path, force=force)
+
+
+def _only(desk: Desk, rows: list[tuple[Attempt, OrderRow]]) -> Attempt:
+    if len(rows) > 1:
+        names = ", ".join(desk.books.name_of(row) for row, _ in rows)
+        raise WrongUse(f"The order has {len(rows)} takes", f"Say which: {names}")
+    return rows[0][0]
+
+
+def gathered(desk: Desk, order: OrderRow) -> list[Obtained]:
+    """The takes of all the order's calls, as they are here.
+
+    Raises:
+        NotFetched: One is not here.
+
+    """
+    return [_obtained(desk, row) for row, _ in desk.books.calls(order.digest)]
 
 
 def _obtained(desk: Desk, row: Attempt) -> Obtained:
@@ -178,7 +198,7 @@ def _obtained(desk: Desk, row: Attempt) -> Obtained:
     if row.state != "stored" or here is None:
         away = [take.store for take in kept if take.store != desk.ledger.store]
         where = f"it is kept at {away[0]}" if away else f"it is {row.state}"
-        raise NotFetched(f"Order {row.order_digest[:12]} has no take here: {where}", "See runway-node tasks")
+        raise NotFetched(f"Order {desk.books.name_of(row)} has no take here: {where}", "See runway-node tasks")
     path, task_id = desk.settings.data_dir / here.path, row.task_id or ""
     if file_hash(path) != here.sha256:
         raise NotFetched(f"The take {path} is damaged", "Run the same order again: it is fetched again, unpaid")
@@ -186,11 +206,14 @@ def _obtained(desk: Desk, row: Attempt) -> Obtained:
     return Obtained(take, verify(path, task_id), before=True)
 
 
-def _copied(desk: Desk, order: OrderRow, row: Attempt, got: Obtained, out: Path, *, force: bool) -> Result:
+def _copied(desk: Desk, order: OrderRow, row: Attempt, out: Path, *, force: bool) -> Result:
+    got = _obtained(desk, row)
+    check_output(out, got.take.path, desk.settings, desk.token, desk.ledger.needed)
     if out.exists() and not force:
         raise refused(out)
     if out.suffix.lower() != got.take.path.suffix:
-        raise OutputError(f"The take is an {got.take.path.suffix[1:]} file", f"Name it {out.with_suffix('.mp4').name}")
+        ending = got.take.path.suffix
+        raise OutputError(f"The take is an {ending[1:]} file", f"Name it {out.with_suffix(ending).name}")
     with beside(out, desk.token, desk.ledger.needed) as part:
         shutil.copyfile(got.take.path, part)
         settle(part, out, new=not force)
@@ -299,14 +322,16 @@ def _leftovers(settings: Settings, ledger: Ledger, books: Books) -> Iterator[Gar
 def _results(ledger: Ledger, books: Books, going: set[Path]) -> Iterator[Garbage]:
     """Finished files that no run is about, whose takes and clips are here, whole, and stay: they can be made again."""
     settings = ledger.settings
-    safe = {
-        order.digest[:24]
-        for take, row, order in books.owned()
-        if settings.data_dir / take.path not in going
-        and not ledger.alive(row.holder)
-        and _is(settings.data_dir / take.path, take.sha256)
-        and (not order.path or _is(Path(order.path), order.file))
-    }
+    whole: dict[str, set[str]] = defaultdict(set)
+    wanted: dict[str, int] = {}
+    for take, row, order in books.owned():
+        path = settings.data_dir / take.path
+        if path in going or ledger.alive(row.holder) or not _is(path, take.sha256):
+            continue
+        if not order.path or _is(Path(order.path), order.file):
+            whole[order.digest[:24]].add(row.segment)
+            wanted[order.digest[:24]] = len(json.loads(order.plan)["segments"])
+    safe = {digest for digest, segments in whole.items() if len(segments) == wanted[digest]}
     for path in _finished(settings):
         if path.name[:24] in safe:
             yield _garbage(path, "a finished file; made again from its takes when it is wanted")

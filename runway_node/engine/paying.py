@@ -189,7 +189,7 @@ def _send(desk: Desk, row: Attempt, order: Order, send: Callable[[], Created]) -
 
 def explained(desk: Desk, row: Attempt, error: RunwayNodeError | None = None) -> Ambiguous:
     """The error for a call that may have been ordered: what is known, and what a person can do."""
-    digest = row.order_digest[:12]
+    digest = desk.books.name_of(row)
     what = error.what if error else (
         f"Order {digest} was about to be sent, or was, when its run died: it may have been billed"
     )  # fmt: skip

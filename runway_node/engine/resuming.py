@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from ..client import Client, Later
 from ..errors import Interrupted, LedgerError, RunwayNodeError, SettingsError, Unknown, Unreachable, WrongUse
@@ -13,7 +14,7 @@ from ..ledger import PAID, Attempt, Ledger, OrderRow, State
 from ..models import Event, Finished, OnProgress, OpenOrder, Policy
 from ..settings import BASE_URL_VARIABLES, KEY_VARIABLES, Settings, load_settings
 from .again import named_again
-from .books import told
+from .books import gathered, told
 from .collecting import clear_remote, collect, left, restored
 from .desk import Desk
 from .files import workshop
@@ -63,12 +64,14 @@ def resume(
     with hear_ctrl_c(stop), open_desk(settings, stop, listener) as desk:
         rows = [(row, order) for row, order in desk.books.latest(TO_COLLECT)]
 
+        finishing = threading.Lock()
+
         def one(pair: tuple[Attempt, OrderRow]) -> Finished | None:
             held = desk.ledger.adopt(pair[0], desk.token)
             if held is None:
                 return None
             try:
-                return _resumed(desk, held, pair[1], policy, listener)
+                return _resumed(desk, held, pair[1], policy, listener, finishing)
             finally:
                 # The others may take long: who has the same order, or waits for its slot, goes on with it now.
                 with contextlib.suppress(LedgerError):
@@ -82,7 +85,8 @@ def resume(
             clear_remote(desk, row)
         if stop.is_set():
             raise Interrupted("Stopped", "What is not here yet runs on: resume again")
-        return tuple(found)
+        paths = {one.digest: one.path for one in found if one.path is not None}
+        return tuple(one.model_copy(update={"path": paths.get(one.digest)}) for one in found)
 
 
 def _one_at_a_time(listener: OnProgress | None) -> OnProgress | None:
@@ -98,8 +102,10 @@ def _one_at_a_time(listener: OnProgress | None) -> OnProgress | None:
     return hear  # type: ignore[return-value]  # what the listener returns is passed on
 
 
-def _resumed(desk: Desk, row: Attempt, order: OrderRow, policy: Policy, listener: OnProgress | None) -> Finished:
-    """One call brought home; what goes wrong with it stops none of the others."""
+def _resumed(
+    desk: Desk, row: Attempt, order: OrderRow, policy: Policy, listener: OnProgress | None, finishing: threading.Lock
+) -> Finished:
+    """One call brought home; what goes wrong with it stops none of the others. An order's last one makes its file."""
     with desk.beside(report=Report(listener)) as own:
         own.report.digest = order.digest
         try:
@@ -109,21 +115,43 @@ def _resumed(desk: Desk, row: Attempt, order: OrderRow, policy: Policy, listener
             return Finished(digest=order.digest, task_id=row.task_id, state=now.state, error=str(error))
         told = Finished(digest=order.digest, task_id=row.task_id, state="stored", take=got.take.path)
         try:
-            with workshop(desk.settings, f"{desk.token}-{row.segment[:12]}", desk.ledger.needed) as folder:
-                made = already(own, order.scope, order.digest, policy, None, force=False) or finished(
-                    own, named_again(order, desk.settings, policy), [got], folder, None, force=False
-                )
+            calls = desk.books.calls(order.digest)
+            if len(calls) == 1:
+                return told.model_copy(update={"path": _finish(own, row, order, policy, [got])})
+            with finishing:
+                away = [desk.books.name_of(one) for one, _ in desk.books.calls(order.digest) if one.state != "stored"]
+                if not away:
+                    return told.model_copy(update={"path": _finish(own, row, order, policy, None)})
         except RunwayNodeError as error:
             # The take is here, which is what was paid for.
             return told.model_copy(update={"error": str(error)})
-    return told.model_copy(update={"path": made.path})
+    missing = f"{len(away)} of {len(calls)} calls are not here: the same order again goes on with it"
+    return told.model_copy(update={"error": missing if _nobody_brings(desk, order) else ""})
 
 
-def cancel(which: str, *, settings: Settings | None = None) -> Finished:
-    """Cancel a call's remote task; a finished one is fetched instead, for cancelling would destroy its result.
+def _nobody_brings(desk: Desk, order: OrderRow) -> bool:
+    """Whether a call of the order is neither here nor being fetched."""
+    return any(row.state not in {*TO_COLLECT, "stored"} for row, _ in desk.books.calls(order.digest))
+
+
+def _finish(desk: Desk, row: Attempt, order: OrderRow, policy: Policy, got: list[Obtained] | None) -> Path:
+    """The order's finished file, from these takes, or from all that are here."""
+    with workshop(desk.settings, f"{desk.token}-{row.segment[:12]}", desk.ledger.needed) as folder:
+        there = already(desk, order.scope, order.digest, policy, None, force=False)
+        if there is None:
+            named = named_again(order, desk.settings, policy)
+            there = finished(desk, named, got or gathered(desk, order), folder, None, force=False)
+    return there.path
+
+
+def cancel(which: str, *, settings: Settings | None = None) -> tuple[Finished, ...]:
+    """Cancel an order's remote tasks; a finished one is fetched instead, for cancelling would destroy its result.
 
     Args:
-        which: The start of the order's digest, or the task's id.
+        which: The start of the order's digest, with ":3" for its third call alone; or the task's id.
+
+    Returns:
+        What became of each task that was running.
 
     Raises:
         Unknown: There is no such order or task; says what there is.
@@ -131,20 +159,26 @@ def cancel(which: str, *, settings: Settings | None = None) -> Finished:
 
     """
     with open_desk(settings or load_settings()) as desk:
-        row, order = desk.books.find(which)
-        if row.state != "submitted":
+        rows = desk.books.calls(which)
+        running = [(row, order) for row, order in rows if row.state == "submitted"]
+        if not running:
+            row, order = rows[-1]
             raise WrongUse(f"Order {order.digest[:12]} is {row.state}: there is no running task", _instead(row, desk))
-        client = desk.client(row)
-        if not client.cancels:
-            raise WrongUse(f"{row.provider} has no cancel", f"Task {row.task_id} runs on and will be billed")
-        held = desk.ledger.adopt(row, desk.token)
-        became = left(desk, held or row, client, cancel=True, held=held is not None)
-        now = desk.ledger.current(row)
-        take = next((desk.settings.data_dir / take.path for take in desk.ledger.takes_of(now)), None)
-        return Finished(
-            digest=order.digest, task_id=row.task_id, state=now.state, take=take,
-            error="" if now.state in {"cancelled", "stored"} else became,
-        )  # fmt: skip
+        return tuple(_cancelled(desk, row, order) for row, order in running)
+
+
+def _cancelled(desk: Desk, row: Attempt, order: OrderRow) -> Finished:
+    client = desk.client(row)
+    if not client.cancels:
+        raise WrongUse(f"{row.provider} has no cancel", f"Task {row.task_id} runs on and will be billed")
+    held = desk.ledger.adopt(row, desk.token)
+    became = left(desk, held or row, client, cancel=True, held=held is not None)
+    now = desk.ledger.current(row)
+    take = next((desk.settings.data_dir / take.path for take in desk.ledger.takes_of(now)), None)
+    return Finished(
+        digest=order.digest, task_id=row.task_id, state=now.state, take=take,
+        error="" if now.state in {"cancelled", "stored"} else became,
+    )  # fmt: skip
 
 
 def _instead(row: Attempt, desk: Desk) -> str:
@@ -159,7 +193,7 @@ def attach(which: str, task_id: str, *, settings: Settings | None = None) -> Ope
     """Give an order the task that a person found for it; the same order again, or `resume`, then collects it.
 
     Args:
-        which: The start of the order's digest.
+        which: The start of the order's digest, with ":3" for its third call.
         task_id: As the provider lists it.
 
     Raises:
@@ -170,8 +204,7 @@ def attach(which: str, task_id: str, *, settings: Settings | None = None) -> Ope
     """
     settings = settings or load_settings()
     with open_desk(settings) as desk:
-        row, order = desk.books.find(which)
-        row = _attachable(desk, row, task_id)
+        row, order = _to_attach(desk, which, task_id)
         key = settings.key(row.provider).get_secret_value()
         _same_server(desk, row, key)
         asked = settings.model_copy(update={f"{row.provider}_base_url": row.base_url})
@@ -198,6 +231,24 @@ def _same_server(desk: Desk, row: Attempt, key: str) -> None:
             f"Order {row.order_digest[:12]} was placed at {row.base_url}, with another key than the one that is set",
             f"Set {BASE_URL_VARIABLES[row.provider]} to that address and {KEY_VARIABLES[row.provider]} to a key for it",
         )
+
+
+def _to_attach(desk: Desk, which: str, task_id: str) -> tuple[Attempt, OrderRow]:
+    """The call that can be given the task; of several that wait for one, a person says which."""
+    rows = desk.books.calls(which)
+    if len(rows) == 1:
+        return _attachable(desk, rows[0][0], task_id), rows[0][1]
+    waiting = [(row, order) for row, order in rows if _waits(desk, row) or row.task_id == task_id]
+    if len(waiting) == 1:
+        return _attachable(desk, waiting[0][0], task_id), waiting[0][1]
+    if not waiting:
+        raise WrongUse(f"No call of order {which} needs a task", "See runway-node tasks")
+    names = ", ".join(desk.books.name_of(row) for row, _ in waiting)
+    raise WrongUse(f"{len(waiting)} calls of order {which} wait for a task", f"Say which it is: {names}")
+
+
+def _waits(desk: Desk, row: Attempt) -> bool:
+    return row.state in {"ambiguous", "expired"} or (row.state == "intent" and not desk.ledger.alive(row.holder))
 
 
 def _attachable(desk: Desk, row: Attempt, task_id: str) -> Attempt:

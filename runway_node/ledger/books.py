@@ -92,15 +92,32 @@ class Books:
         )
         return [str(found["task_id"]) for found in self._rows(query)]
 
+    def name_of(self, row: Attempt) -> str:
+        """What a call is called: its order's digest, and where that has several, its number."""
+        query = select(func.max(attempts.c.position).label("last")).where(
+            attempts.c.scope == row.scope, attempts.c.order_digest == row.order_digest
+        )
+        several = any(found["last"] for found in self._rows(query))
+        return row.order_digest[:12] + (f":{row.position + 1}" if several else "")
+
     def find(self, which: str) -> tuple[Attempt, OrderRow]:
-        """An order's attempt that decides, by the start of its digest; or the one that had a task, by that task's id.
+        """The only call that is so called, or the order's last one; see `calls`."""
+        return self.calls(which)[-1]
+
+    def calls(self, which: str) -> list[tuple[Attempt, OrderRow]]:
+        """An order's calls, in order: of each the attempt that decides.
+
+        Args:
+            which: The start of the order's digest, with ":3" for its third call alone; or the id of a task.
 
         Raises:
             Unknown: There is none, or more than one; says what there is.
 
         """
         mine = select(attempts).where(self._mine(attempts.c.scope)).order_by(attempts.c.attempt)
-        found = [row for row in map(_attempt, self._rows(mine)) if _called(which, row)]
+        rows = list(map(_attempt, self._rows(mine)))
+        exact = [row for row in rows if row.task_id == which]
+        found = exact or [row for row in rows if _called(which, row)]
         names = sorted({row.order_digest[:12] for row in found})
         if len(names) > 1:
             raise Unknown(f"{which} may be any of {', '.join(names)}", "Give more of it")
@@ -108,8 +125,8 @@ class Books:
             raise Unknown(f"{which} is too short to name an order", f"Give at least {LEAST} characters of its digest")
         if not found:
             raise Unknown(f"The ledger has no order or task {which}", self._what_there_is(which))
-        exact = [row for row in found if row.task_id == which]
-        return self._with_orders((exact or self._telling(found))[-1:])[0]
+        last = {row.segment: row for row in (exact or self._telling(found))}
+        return self._with_orders(sorted(last.values(), key=lambda row: row.position))
 
     def _what_there_is(self, which: str) -> str:
         label = self._elsewhere(which)
@@ -149,4 +166,6 @@ def _attempt(row: Any) -> Attempt:
 
 
 def _called(which: str, row: Attempt) -> bool:
-    return which == row.task_id or (len(which) >= LEAST and row.order_digest.startswith(which.lower()))
+    digest, _, number = which.partition(":")
+    here = not number or number == str(row.position + 1)
+    return which == row.task_id or (here and len(digest) >= LEAST and row.order_digest.startswith(digest.lower()))
