@@ -56,6 +56,7 @@ def run(
     settings: Settings | None = None,
     stop: threading.Event | None = None,
     on_progress: OnProgress | None = None,
+    keep_rest: bool = False,
     force: bool = False,
 ) -> Result:
     """Transform a clip and wait for it.
@@ -69,6 +70,7 @@ def run(
         settings: Keys and limits; unset: from the environment and the settings file.
         stop: Stops the run when set (see `Stop`).
         on_progress: Called with each `Event`.
+        keep_rest: Give the whole clip, the range transformed and the rest as it is; its sound is the whole one.
         force: Replace *out* if it exists.
 
     Raises:
@@ -83,7 +85,7 @@ def run(
     stop = stop if isinstance(stop, Stop) else Stop(also=stop)
     report = Report(on_progress)
     provider = settings.choose_provider(step.provider)
-    order = decide(where, step, start, end, policy, settings, provider)
+    order = decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest)
     with hear_ctrl_c(stop):
         return carry_out(order, target, stop, report, force=force)
 

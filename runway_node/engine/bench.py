@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import Interrupted
-from ..media.codecs import codec_for
-from ..media.conform import conform, off_shape, strip_of
 from ..media.content import Rendered
 from ..media.opener import cores
 from ..media.pictures import still
-from ..media.shapes import Frames, Probe, Strip
-from ..models import Picture, Take
-from ..planning import Segment, cut_of, fit_of, reach_back
+from ..media.shapes import Frames
+from ..models import Picture
+from ..planning import Segment, cut_of, reach_back
 from .delivery import clip_budget
 from .desk import Desk
+from .fitting import Fitting
 from .obtaining import Obtained
 from .order import Named
 from .paying import HEARD_WITHIN, Prepared, prepared
@@ -35,12 +34,12 @@ class Workbench:
         named: The order.
         folder: The run's own.
         clips: Those that are ready already, by the segment's place.
-        suffix: The ending of the file that all this is for.
+        fitting: Makes the takes fit.
 
     """
 
-    def __init__(self, named: Named, folder: Path, clips: dict[int, Prepared], suffix: str) -> None:
-        self._named, self._folder, self._clips, self._suffix = named, folder, clips, suffix
+    def __init__(self, named: Named, folder: Path, clips: dict[int, Prepared], fitting: Fitting) -> None:
+        self._named, self._folder, self._clips, self.fitting = named, folder, clips, fitting
         self._encoders = threading.BoundedSemaphore(cores())
         self._fitted = [threading.Event() for _ in named.plan.segments]
         source = named.order.source
@@ -90,7 +89,7 @@ class Workbench:
         while not self._fitted[before.index].wait(HEARD_WITHIN):
             if desk.stop.is_set():
                 raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
-        strip = self._strip(before)
+        strip = self.fitting.strip(before)
         path = self._folder / f"guide-{segment.index}.png"
         if strip.tail is not None:
             still(strip.tail, 0, path)
@@ -101,16 +100,9 @@ class Workbench:
     def fitted(self, desk: Desk, segment: Segment, got: Obtained) -> Obtained:
         """The take made to fit, ready to be joined."""
         with self._encoder(desk):
-            fit_take(desk, self._named, segment, got.take, got.answer, self._body(segment), self._suffix)
+            strip = self.fitting.make(desk, segment, got.take, got.answer)
         self._fitted[segment.index].set()
-        return got._replace(strip=self._strip(segment))
-
-    def _body(self, segment: Segment) -> Path:
-        return body_path(self._named, segment, self._folder, self._suffix)
-
-    def _strip(self, segment: Segment) -> Strip:
-        order = self._named.order
-        return strip_of(fit_of(order.plan, segment, order.probe, order.step, order.policy), self._body(segment))
+        return got._replace(strip=strip)
 
     @contextlib.contextmanager
     def _encoder(self, desk: Desk) -> Iterator[None]:
@@ -121,32 +113,3 @@ class Workbench:
             yield
         finally:
             self._encoders.release()
-
-
-def body_path(named: Named, segment: Segment, folder: Path, suffix: str) -> Path:
-    """Where a segment's fitted take waits to be joined."""
-    order = named.order
-    fit = fit_of(order.plan, segment, order.probe, order.step, order.policy)
-    return folder / f"part-{segment.index}{codec_for(fit, suffix).part}"
-
-
-def fit_take(desk: Desk, named: Named, segment: Segment, take: Take, answer: Probe, body: Path, suffix: str) -> Strip:
-    """Make a take fit: exactly its segment's frames, in the film's rate, size and codec."""
-    order = named.order
-    fit = fit_of(order.plan, segment, order.probe, order.step, order.policy)
-    if off_shape(answer, fit):
-        desk.report.warn(
-            f"the answer's shape ({answer.width}x{answer.height}) is another one; it was padded, not stretched",
-            lasting=True,
-        )
-    desk.report("conforming", f"{fit.frames} frames at {float(fit.fps):.3f} fps")
-    conform(
-        take.path,
-        answer,
-        fit,
-        body,
-        suffix=suffix,
-        stop=desk.stop,
-        on_frame=lambda n: desk.report("conforming", fraction=min(1.0, n / fit.frames)),
-    )
-    return strip_of(fit, body)

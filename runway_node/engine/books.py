@@ -33,7 +33,8 @@ from .collecting import restored
 from .desk import Desk
 from .fetching import take_path
 from .files import abandoned, beside, check_output, workshop
-from .finishing import already, finished, refused
+from .finishing import already, finished, refused, variant_of
+from .fitting import Fitting
 from .obtaining import Obtained
 from .report import Report
 from .stop import Stop
@@ -164,12 +165,14 @@ def export(
         policy = policy or Policy()
         if untouched:
             return _copied(desk, order, _only(desk, rows), path, force=force)
-        if there := already(desk, order.scope, order.digest, policy, path, force=force):
+        variant = variant_of(policy, path.suffix.lower())
+        if there := already(desk, order.scope, order.digest, variant, path, force=force):
             return there
         got = gathered(desk, order)
         for one in got:
             check_output(path, one.take.path, settings, token, ledger.needed)
-        return finished(desk, named_again(order, settings, policy), got, folder, path, force=force)
+        fitting = Fitting(named_again(order, settings, policy), folder, path.suffix.lower())
+        return finished(desk, fitting, got, path, force=force)
 
 
 def _only(desk: Desk, rows: list[tuple[Attempt, OrderRow]]) -> Attempt:

@@ -8,43 +8,41 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..errors import Interrupted, LedgerError, MediaError, OutputError, RunwayNodeError, SourceError
 from ..ledger import ResultRow
-from ..media.codecs import default_suffix
 from ..media.content import file_hash
-from ..media.join import blend
-from ..media.opener import cores, settle
-from ..media.shapes import Strip
+from ..media.opener import settle
 from ..media.sound import finish
 from ..models import Policy, Result, sum_known
-from ..planning import fit_of
-from .bench import body_path, fit_take
+from ..settings import Settings
 from .desk import Desk
 from .files import beside
+from .fitting import Fitting
 from .obtaining import Obtained
-from .order import Named, Order
+
+WHOLE = "-whole"
+"""What marks the file that has the rest of the clip too."""
 
 
-def variant_of(policy: Policy, suffix: str) -> str:
+def variant_of(policy: Policy, suffix: str, *, keep_rest: bool = False) -> str:
     """What tells two finished files of one order apart."""
-    return f"{policy.conform}{suffix}"
+    return f"{policy.conform}{WHOLE if keep_rest else ''}{suffix}"
 
 
-def already(desk: Desk, scope: str, digest: str, policy: Policy, out: Path | None, *, force: bool) -> Result | None:
+def already(desk: Desk, scope: str, digest: str, variant: str, out: Path | None, *, force: bool) -> Result | None:
     """The finished file of an earlier run, put in place; None where it is to be made.
 
     Raises:
         OutputError: Something else is at *out*.
 
     """
-    suffix = out.suffix.lower() if out else ".mp4"
-    found = desk.ledger.result(scope, digest, variant_of(policy, suffix))
+    found = desk.ledger.result(scope, digest, variant)
     if out is not None and out.exists() and not force:
         same = desk.ledger.results_with(file_hash(out))
         ours = [row for row in same if (row.scope, row.digest) == (scope, digest)]
+        ours = [row for row in ours if (WHOLE in row.variant) == (WHOLE in variant)]
         if not ours:
             raise refused(out)
         return _told(desk, ours[0], out)
@@ -77,19 +75,16 @@ def _told(desk: Desk, found: ResultRow, path: Path) -> Result:
     return Result.model_validate({**known, "spent": 0.0, "owned": len(facts["takes"])})
 
 
-def finished(
-    desk: Desk, named: Named, got: Sequence[Obtained], folder: Path, out: Path | None, *, force: bool
-) -> Result:
+def finished(desk: Desk, fitting: Fitting, got: Sequence[Obtained], out: Path | None, *, force: bool) -> Result:
     """Make the file, keep it, put it in place."""
     takes = tuple(one.take for one in got)
     kept = ", ".join(str(take.path) for take in takes)
     task_id = takes[0].task_id
-    suffix = out.suffix.lower() if out else ".mp4"
     try:
-        stored = _made(desk, named, got, folder, suffix)
+        stored = _made(desk, fitting, got)
         if desk.stop.is_set():
             raise Interrupted("Stopped before the result was put in place")
-        result = _note(desk, named, got, stored, suffix)
+        result = _note(desk, fitting, got, stored)
         path = publish(stored, out, desk, force=force) if out else stored
     except Interrupted as error:
         raise Interrupted(f"{error.what}; the paid result is {kept}", task_id=task_id) from None
@@ -103,67 +98,38 @@ def finished(
     return result.model_copy(update={"path": path, "warnings": tuple(desk.report.warnings)})
 
 
-def _made(desk: Desk, named: Named, got: Sequence[Obtained], folder: Path, suffix: str) -> Path:
-    order, plan = named.order, named.plan
-    strips = [
-        one.strip
-        or fit_take(desk, named, segment, one.take, one.answer, body_path(named, segment, folder, suffix), suffix)
-        for segment, one in zip(plan.segments, got, strict=True)
-    ]
+def _made(desk: Desk, fitting: Fitting, got: Sequence[Obtained]) -> Path:
+    order, plan = fitting.named.order, fitting.named.plan
+    pairs = zip(plan.segments, got, strict=True)
+    strips = [one.strip or fitting.make(desk, segment, one.take, one.answer) for segment, one in pairs]
     if order.changed():
         raise SourceError("The clip changed while its transformation ran", "Put its sound back by hand")
-    if len(strips) > 1:
+    if len(strips) > 1 or fitting.rest:
         desk.report("joining", f"{len(strips)} answers, {sum(strip.tail is not None for strip in strips)} cross-faded")
-    parts = _parts(desk, named, strips, folder, suffix)
-    whole = folder / f"whole{suffix}"
-    for warning in finish(
-        parts, plan.fps, order.probe, plan.first, plan.last, whole, stop=desk.stop, done=lambda part: part.unlink()
-    ):
+    whole = fitting.folder / f"whole{fitting.suffix}"
+    first, last = (0, fitting.frames) if fitting.rest else (plan.first, plan.last)
+    for warning in finish(fitting.film(desk, strips), order.probe, first, last, whole, stop=desk.stop):
         desk.report.warn(warning, lasting=True)
     # Made in the run's own folder: what a crash leaves there is swept up by the next run.
-    stored = result_path(order, named.digest, suffix)
+    variant = variant_of(order.policy, fitting.suffix, keep_rest=order.keep_rest)
+    stored = result_path(order.settings, fitting.named.digest, variant)
     stored.parent.mkdir(parents=True, exist_ok=True)
     settle(whole, stored)
     return stored
 
 
-def _parts(desk: Desk, named: Named, strips: Sequence[Strip], folder: Path, suffix: str) -> list[Path]:
-    """The film's parts in order: the strips' bodies, and between those that share frames the cross-faded seam."""
-    order, segments = named.order, named.plan.segments
-
-    def seam(index: int) -> Path | None:
-        tail, head = strips[index].tail, strips[index + 1].head
-        if tail is None or head is None:
-            return None
-        path = folder / f"seam-{index}{strips[index].body.suffix}"
-        fit = fit_of(named.plan, segments[index], order.probe, order.step, order.policy)
-        blend(tail, head, fit, path, suffix=suffix, stop=desk.stop)
-        tail.unlink()
-        head.unlink()
-        return path
-
-    with ThreadPoolExecutor(cores(), thread_name_prefix="runway-seams") as pool:
-        seams = [*pool.map(seam, range(len(strips) - 1)), None]
-    return [part for strip, between in zip(strips, seams, strict=True) for part in (strip.body, between) if part]
-
-
-def suffix_for(order: Order, out: Path | None) -> str:
-    """The ending of the finished file: the output's, else that of the data folder's own."""
-    return out.suffix.lower() if out else default_suffix(order.step.output_format)
-
-
-def result_path(order: Order, digest: str, suffix: str) -> Path:
+def result_path(settings: Settings, digest: str, variant: str) -> Path:
     """Where the finished file is kept."""
-    return order.settings.home / "results" / f"{digest[:24]}-{order.policy.conform}{suffix}"
+    return settings.home / "results" / f"{digest[:24]}-{variant}"
 
 
-def _note(desk: Desk, named: Named, got: Sequence[Obtained], stored: Path, suffix: str) -> Result:
+def _note(desk: Desk, fitting: Fitting, got: Sequence[Obtained], stored: Path) -> Result:
     costs = [one.take.credits for one in got]
     spent = [one.take.credits for one in got if not one.before]
-    plan = named.plan
+    named, plan = fitting.named, fitting.named.plan
     result = Result(
         path=stored,
-        frames=plan.last - plan.first,
+        frames=fitting.frames,
         takes=tuple(one.take for one in got),
         cost=sum_known(costs),
         spent=sum_known(spent),
@@ -177,7 +143,7 @@ def _note(desk: Desk, named: Named, got: Sequence[Obtained], stored: Path, suffi
     row = ResultRow(
         scope=named.scope,
         digest=named.digest,
-        variant=variant_of(named.order.policy, suffix),
+        variant=variant_of(named.order.policy, fitting.suffix, keep_rest=named.order.keep_rest),
         store=desk.ledger.store,
         path=stored.relative_to(desk.settings.data_dir).as_posix(),
         sha256=file_hash(stored),

@@ -13,12 +13,13 @@ from ..errors import Interrupted, LedgerError, RunwayNodeError, SettingsError, U
 from ..ledger import PAID, Attempt, Ledger, OrderRow, State
 from ..models import Event, Finished, OnProgress, OpenOrder, Policy
 from ..settings import BASE_URL_VARIABLES, KEY_VARIABLES, Settings, load_settings
-from .again import named_again
+from .again import named_again, step_of
 from .books import gathered, told
 from .collecting import clear_remote, collect, left, restored
 from .desk import Desk
 from .files import workshop
-from .finishing import already, finished
+from .finishing import already, finished, variant_of
+from .fitting import Fitting, suffix_for
 from .obtaining import Obtained
 from .report import Report
 from .stop import Stop, hear_ctrl_c
@@ -137,10 +138,11 @@ def _nobody_brings(desk: Desk, order: OrderRow) -> bool:
 def _finish(desk: Desk, row: Attempt, order: OrderRow, policy: Policy, got: list[Obtained] | None) -> Path:
     """The order's finished file, from these takes, or from all that are here."""
     with workshop(desk.settings, f"{desk.token}-{row.segment[:12]}", desk.ledger.needed) as folder:
-        there = already(desk, order.scope, order.digest, policy, None, force=False)
+        suffix = suffix_for(step_of(order), None)
+        there = already(desk, order.scope, order.digest, variant_of(policy, suffix), None, force=False)
         if there is None:
-            named = named_again(order, desk.settings, policy)
-            there = finished(desk, named, got or gathered(desk, order), folder, None, force=False)
+            fitting = Fitting(named_again(order, desk.settings, policy), folder, suffix)
+            there = finished(desk, fitting, got or gathered(desk, order), None, force=False)
     return there.path
 
 

@@ -16,7 +16,8 @@ from .bench import Workbench, clip_path
 from .collecting import clear_remote, to_clear
 from .desk import Desk
 from .files import check_output, workshop
-from .finishing import already, finished, refused, suffix_for
+from .finishing import already, finished, refused, variant_of
+from .fitting import Fitting, suffix_for
 from .obtaining import Obtained, Obtaining
 from .order import Content, Named, Order, content_of, name, to_look_at
 from .paying import Prepared, prepared
@@ -46,7 +47,8 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
         report.digest = named.digest
         for warning in named.plan.warnings:
             report.warn(warning, lasting=True)
-        there = already(desk, scope, named.digest, order.policy, out, force=force)
+        variant = variant_of(order.policy, suffix_for(order.step, out), keep_rest=order.keep_rest)
+        there = already(desk, scope, named.digest, variant, out, force=force)
         if there is not None:
             for call in named.calls:
                 row = ledger.last(scope, call.segment)
@@ -54,10 +56,10 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
                     clear_remote(desk, to_clear(desk, row, order.policy))
             return there.model_copy(update={"warnings": tuple(dict.fromkeys((*there.warnings, *report.warnings)))})
         _tell_unlike(desk, named)
-        bench = Workbench(named, folder, clips, suffix_for(order, out))
+        bench = Workbench(named, folder, clips, Fitting(named, folder, suffix_for(order.step, out)))
         with contextlib.closing(bench):
             got = _obtained(desk, named, terms or _terms(order, ledger), bench, began)
-        return finished(desk, named, got, folder, out, force=force)
+        return finished(desk, bench.fitting, got, out, force=force)
 
 
 def _obtained(desk: Desk, named: Named, terms: Terms, bench: Workbench, began: float) -> list[Obtained]:

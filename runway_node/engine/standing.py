@@ -7,7 +7,8 @@ from ..ledger import Ledger, Verdict
 from ..models import check_limits, dollars_of, sum_known
 from ..planning import Plan, Standing
 from .finishing import variant_of
-from .order import Named, Order, content_of, limits_of, name
+from .fitting import suffix_for
+from .order import Named, Order, at_scenes, content_of, limits_of, name
 
 WORDS: dict[Verdict, Standing] = {
     "claim": "to pay", "take over": "to pay", "adopt": "under way", "wait": "under way", "owned": "owned",
@@ -23,17 +24,20 @@ def with_standing(order: Order) -> Plan:
 
     """
     content = content_of(order)
+    at_once = order.settings.max_concurrency
     with Ledger(order.settings, create=False) as ledger:
         scope = ledger.account if ledger.missing else _scope(order, ledger)
         if content is None:
             # Only rendering can tell whether these frames were paid for before.
             said: list[Standing] = ["unknown"] * len(order.plan.segments)
             at_most = {"to_pay": order.plan.billed_seconds, "to_pay_credits": order.plan.credits}
-            return _judged(order, ledger, scope, _told(order.plan, None, said).model_copy(update=at_most))
+            return _judged(order, ledger, scope, _told(order.plan, None, said, at_once).model_copy(update=at_most))
         if scope is None:
-            return _judged(order, ledger, scope, _told(order.plan, None, ["to pay"] * len(order.plan.segments)))
+            order = at_scenes(order)
+            said = ["to pay"] * len(order.plan.segments)
+            return _judged(order, ledger, scope, _told(order.plan, None, said, at_once))
         named = name(order, ledger, scope, content)
-        return _judged(order, ledger, scope, _told(named.plan, named, _standings(order, ledger, named)))
+        return _judged(order, ledger, scope, _told(named.plan, named, _standings(order, ledger, named), at_once))
 
 
 def _scope(order: Order, ledger: Ledger) -> str | None:
@@ -46,14 +50,14 @@ def _scope(order: Order, ledger: Ledger) -> str | None:
 
 def _standings(order: Order, ledger: Ledger, named: Named) -> list[Standing]:
     policy = order.policy
-    kept = ledger.result(named.scope, named.digest, variant_of(policy, ".mp4"))
+    kept = ledger.result(named.scope, named.digest, variant_of(policy, suffix_for(order.step, None)))
     if kept is not None and (order.settings.data_dir / kept.path).is_file():
         return ["owned"] * len(named.calls)
     again = {"reorder": policy.reorder, "resubmit": policy.resubmit_ambiguous}
     return [WORDS[ledger.look(named.scope, call.segment, **again)[1]] for call in named.calls]
 
 
-def _told(plan: Plan, named: Named | None, said: list[Standing]) -> Plan:
+def _told(plan: Plan, named: Named | None, said: list[Standing], at_once: int) -> Plan:
     to_pay = [segment for segment, word in zip(plan.segments, said, strict=True) if word == "to pay"]
     share = _price(named, said) if named else plan.credits
     whole = sum_known([call.credits for call in named.calls]) if named else plan.credits
@@ -66,6 +70,7 @@ def _told(plan: Plan, named: Named | None, said: list[Standing]) -> Plan:
             "standing": tuple(said),
             "to_pay": sum(segment.seconds for segment in to_pay),
             "to_pay_credits": share,
+            "at_once": at_once,
         }
     )
 

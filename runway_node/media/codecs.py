@@ -72,7 +72,10 @@ def codec_for(fit: Fit, suffix: str) -> Codec:
         return VP9_10 if deep else VP9
     if deep:
         return HEVC_10
-    return H264_444 if fit.width % 2 or fit.height % 2 else H264
+    codec = H264_444 if fit.width % 2 or fit.height % 2 else H264
+    if fit.sps_id is not None:
+        return codec._replace(args=(*codec.args, "-x264-params", f"sps-id={fit.sps_id}"))
+    return codec
 
 
 def default_suffix(quality: str) -> str:

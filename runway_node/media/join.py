@@ -8,10 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import MediaError
+from . import avcc
 from .codecs import codec_for
 from .conform import output_args, tags
 from .opener import open_container, run_ffmpeg, source_args, whole
@@ -41,51 +43,99 @@ def blend(tail: Path, head: Path, fit: Fit, out: Path, *, suffix: str, stop: thr
         )  # fmt: skip
 
 
-def add_film(
-    made: Any, parts: Sequence[Path], fps: Fraction, frames: int, done: Callable[[Path], None] = lambda _: None
-) -> tuple[Any, Iterator[tuple[Fraction, Any]]]:
-    """A video stream in the container *made*, and its packets, each with the second it is decoded at.
+class Span(NamedTuple):
+    """Packets [first, last) of a file in the order of decoding, which are its frames [first, last) too."""
+
+    path: Path
+    first: int
+    last: int
+
+
+Part = Path | Span
+"""A file of pictures, or a stretch of one."""
+
+
+class Film(NamedTuple):
+    """Parts of one codec, to be joined.
 
     Args:
-        parts: Files of one codec, in order.
+        parts: In order.
+        fps: Their rate.
         frames: How many they must have together.
-        done: Called with each part when it is read to its end: it is not needed any more.
+        delay: Places between decoding and showing that the packets of a `Span` need.
+        done: Called with each part when it is not needed any more.
 
     """
-    with open_container(parts[0]) as container:
+
+    parts: Sequence[Part]
+    fps: Fraction
+    frames: int
+    delay: int = 0
+    done: Callable[[Path], None] = lambda _: None
+
+
+def add_film(made: Any, film: Film) -> tuple[Any, Iterator[tuple[Fraction, Any]]]:
+    """A video stream in the container *made*, and its packets, each with the second it is decoded at."""
+    stretch = next((part for part in film.parts if isinstance(part, Span)), None)
+    encoded = next((part for part in film.parts if isinstance(part, Path)), None)
+    with open_container(_path(stretch or film.parts[0])) as container:
         stream = container.streams.video[0]
         copy = made.add_stream_from_template(stream)
-    copy.time_base = 1 / fps
-    return copy, _packets(parts, copy, fps, frames, done)
-
-
-def _packets(
-    parts: Sequence[Path], copy: Any, fps: Fraction, frames: int, done: Callable[[Path], None]
-) -> Iterator[tuple[Fraction, Any]]:
-    shown = sent = 0
-    delay, head = None, None
-    for part in parts:
-        first, before = None, sent
-        with open_container(part) as container:
+        setup = stream.codec_context.extradata
+    copy.metadata.clear()
+    copy.time_base = 1 / film.fps
+    delay = film.delay
+    if encoded is not None:
+        with open_container(encoded) as container:
             stream = container.streams.video[0]
-            setup = stream.codec_context.extradata
-            head = setup if head is None else head
-            if setup != head:
+            ours = stream.codec_context.extradata
+            delay = max(delay, _delay(container, stream, film.fps))
+        if stretch is not None and (both := avcc.joined(setup, ours)) is not None:
+            copy.codec_context.extradata = both
+    else:
+        ours = None
+    return copy, _packets(film, copy, delay, ours)
+
+
+def _path(part: Part) -> Path:
+    return part.path if isinstance(part, Span) else part
+
+
+def _delay(container: Any, stream: Any, fps: Fraction) -> int:
+    """Places between decoding and showing: the encoder's own, the same in all its files."""
+    first = next((packet for packet in container.demux(stream) if packet.size and packet.pts is not None), None)
+    if first is None or first.dts is None:
+        return 0
+    tick: Fraction = stream.time_base or Fraction(0)
+    places: Fraction = (first.pts - first.dts) * tick * fps
+    return round(places)
+
+
+def _packets(film: Film, copy: Any, delay: int, setup: bytes | None) -> Iterator[tuple[Fraction, Any]]:
+    sent = 0
+    for part in film.parts:
+        before = sent
+        with open_container(_path(part)) as container:
+            stream = container.streams.video[0]
+            if isinstance(part, Path) and stream.codec_context.extradata != setup:
                 raise MediaError(f"{part.name} was encoded otherwise than the parts before it", "Run it again")
-            tick: Fraction = stream.time_base or Fraction(0)
-            for packet in container.demux(stream):
-                if packet.pts is None or not packet.size:
-                    continue
-                first = packet.pts if first is None else first
-                if delay is None:
-                    # Frames are decoded so many places before they are shown: the encoder's own, the same in all parts.
-                    delay = 0 if packet.dts is None else round((packet.pts - packet.dts) * tick * fps)
-                packet.pts = shown + round((packet.pts - first) * tick * fps)
-                packet.dts = sent - delay
-                packet.duration, packet.time_base, packet.stream = 1, 1 / fps, copy
+            for packet, rank in _ranked(container, stream, part, film.fps):
+                packet.pts, packet.dts = before + rank, sent - delay
+                packet.duration, packet.time_base, packet.stream = 1, 1 / film.fps, copy
                 sent += 1
-                yield packet.dts / fps, packet
-        shown += sent - before
-        done(part)
-    if sent != frames:
-        raise MediaError(f"The parts have {sent} frames together, not {frames}", "Run it again")
+                yield packet.dts / film.fps, packet
+        if isinstance(part, Path):
+            film.done(part)
+    if sent != film.frames:
+        raise MediaError(f"The parts have {sent} frames together, not {film.frames}", "Run it again")
+
+
+def _ranked(container: Any, stream: Any, part: Part, fps: Fraction) -> Iterator[tuple[Any, int]]:
+    """The part's packets, each with its place among the part's frames as they are shown."""
+    tick: Fraction = stream.time_base or Fraction(0)
+    packets = (packet for packet in container.demux(stream) if packet.size and packet.pts is not None)
+    begin, end = (part.first, part.last) if isinstance(part, Span) else (0, None)
+    first = None
+    for packet in islice(packets, begin, end):
+        first = packet.pts if first is None else first
+        yield packet, round((packet.pts - first) * tick * fps)

@@ -174,6 +174,7 @@ class Fit:
         retime: Stretch a wrong length over the span, instead of trimming or cloning its tail.
         head, tail: Frames at its start and end that it shares with its neighbours, kept apart for the cross-fade.
         alone: Nothing is joined to it, so that an answer which fits already may be copied.
+        sps_id: The id that an H.264 encoder's parameter sets bear, where it stands beside another's; else None.
         quality: What the model was asked to answer with, and the pictures are kept as (see `codecs.codec_for`).
 
     """
@@ -190,6 +191,7 @@ class Fit:
     head: int = 0
     tail: int = 0
     alone: bool = True
+    sps_id: int | None = None
     quality: str = "mp4"
 
 

@@ -6,14 +6,14 @@ Sound is copied where the container can hold it and start it at the exact sample
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 
-from .join import add_film
+from .join import Film, add_film
 from .opener import open_container, run_ffmpeg, source_args, whole
 from .shapes import Probe, Sound
 
@@ -35,21 +35,9 @@ _EDITS = frozenset({".mp4", ".m4v", ".mov"})
 
 
 def finish(
-    parts: Sequence[Path],
-    fps: Fraction,
-    source: Probe | None,
-    first: int,
-    last: int,
-    out: Path,
-    *,
-    stop: threading.Event | None = None,
-    done: Callable[[Path], None] = lambda _: None,
+    film: Film, source: Probe | None, first: int, last: int, out: Path, *, stop: threading.Event | None = None
 ) -> tuple[str, ...]:
-    """Write at *out* the pictures of *parts*, one after another, with the sound of source frames [first, last).
-
-    Args:
-        parts: Files of pictures at *fps*, as `join.add_film` takes them.
-        done: Called with each part when it is not needed any more.
+    """Write at *out* the pictures of *film* with the sound of source frames [first, last).
 
     Returns:
         What was lost, a line each: the tracks that had to be encoded.
@@ -77,7 +65,7 @@ def finish(
                 )
                 if name != sound.codec:
                     warnings.append(f"sound track {number} was encoded again, from {sound.codec} to {name}")
-            _mux(_Film(parts, fps, last - first, done), source, first, tracks, part, suffix)
+            _mux(film, source, first, tracks, part, suffix)
     finally:
         for made in encoded:
             made.unlink(missing_ok=True)
@@ -131,15 +119,8 @@ def _encode(
     return encoder.removeprefix("lib")
 
 
-class _Film(NamedTuple):
-    parts: Sequence[Path]
-    fps: Fraction
-    frames: int
-    done: Callable[[Path], None]
-
-
 def _mux(
-    film: _Film,
+    film: Film,
     source: Probe | None,
     first: int,
     tracks: list[tuple[Path, Sound, Fraction, Fraction | None]],
@@ -149,7 +130,7 @@ def _mux(
     options = {"movflags": "+faststart"} if suffix in _EDITS else {}
     formats = {".m4v": "mp4", ".mkv": "matroska"}
     with av.open(str(part), "w", format=formats.get(suffix, suffix[1:]), options=options) as made:
-        copy, pictures = add_film(made, *film)
+        copy, pictures = add_film(made, film)
         if source is not None and source.timecode and suffix in _EDITS:
             copy.metadata["timecode"] = shifted(source.timecode, first, source.fps)
         sources: list[Iterator[Any]] = [pictures]
