@@ -49,7 +49,30 @@ KeyframeFlag = Annotated[
 ]
 Aspect = Annotated[str | None, typer.Option(help="The result's shape, such as \"9:16\"; unset: the clip's.")]
 Moderation = Annotated[str | None, typer.Option(help="auto, or low: less strict about public figures.")]
-OutputFormat = Annotated[str | None, typer.Option(help="What the model answers with; only mp4 so far.")]
+OutputFormat = Annotated[
+    str | None, typer.Option(help="mp4; or, at a surcharge, prores or sdr_rec709_10bit: the result is kept as that.")
+]
+CutAt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|scenes|equal",
+        help="Where a clip longer than one call is cut: at a scene cut near by, at scene cuts only, or evenly.",
+    ),
+]
+Overlap = Annotated[
+    int | None, typer.Option(metavar="FRAMES", help="Frames that two calls share where no scene cut parts them; 6.")
+]
+Continuity = Annotated[
+    str | None,
+    typer.Option(
+        metavar="seed|keyframe",
+        help="How the look is held over several calls: by one seed, side by side; or each begins with the last picture "
+        "of the one before it, one after another (aleph2).",
+    ),
+]
+KeepRest = Annotated[
+    bool, typer.Option("--keep-rest", help="Give the whole clip: the range transformed, the rest as it is.")
+]
 MaxSeconds = Annotated[float | None, typer.Option(help="Paid seconds this run may order; unset: 60.")]
 MaxCredits = Annotated[float | None, typer.Option(help="Credits this run may order.")]
 MaxCreditsPerDay = Annotated[

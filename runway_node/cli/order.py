@@ -6,17 +6,19 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import OverLimit
+from ..errors import OverLimit, RunwayNodeError
 from . import flags
-from .output import Show, reporting
+from .output import Show, reporting, table_lines
 
 if TYPE_CHECKING:
     from ..engine import Stop
-    from ..models import Result
+    from ..models import Policy, Result, Step
     from ..planning import Plan
 
 
@@ -25,7 +27,8 @@ def run(
     start: flags.Start = None, end: flags.End = None, provider: flags.Provider = None, model: flags.Model = None,
     seed: flags.Seed = None, take: flags.Take = None, key: flags.Key = None, reference: flags.Reference = None,
     keyframe: flags.KeyframeFlag = None, aspect: flags.Aspect = None, moderation: flags.Moderation = None,
-    output_format: flags.OutputFormat = None, max_seconds: flags.MaxSeconds = None,
+    output_format: flags.OutputFormat = None, cut_at: flags.CutAt = None, overlap: flags.Overlap = None,
+    continuity: flags.Continuity = None, keep_rest: flags.KeepRest = False, max_seconds: flags.MaxSeconds = None,
     max_credits: flags.MaxCredits = None, max_credits_per_day: flags.MaxCreditsPerDay = None,
     timeout: flags.Timeout = None, queue_timeout: flags.QueueTimeout = None, on_timeout: flags.OnTimeout = None,
     on_interrupt: flags.OnInterrupt = None, delivery: flags.Delivery = None, conform: flags.Conform = None,
@@ -41,12 +44,28 @@ def run(
 
         stop = Stop()
         step, policy = flags.step(given), flags.policy(given)
-        with detach_on_term(stop):
+        with detach_on_term(stop), _told_where_over(show, source, step, policy, flags.span(start, end)):
             result = carry_out(
                 source, step, output, **flags.span(start, end),
-                policy=policy, stop=stop, on_progress=show.event, force=force,
+                policy=policy, stop=stop, on_progress=show.event, keep_rest=keep_rest, force=force,
             )  # fmt: skip
         tell_result(show, result)
+
+
+@contextlib.contextmanager
+def _told_where_over(show: Show, source: Path, step: Step, policy: Policy, span: flags.Span) -> Iterator[None]:
+    """An order that would cost too much is told with its plan."""
+    try:
+        yield
+    except OverLimit:
+        from ..engine import plan as look_ahead
+
+        with contextlib.suppress(RunwayNodeError):
+            found = look_ahead(source, step, **span, policy=policy)
+            show.line({"phase": "plan", **found.model_dump(mode="json")}) if show.json else None
+            for line in (*table_lines(_plan_table(found)), *_summary(found)):
+                show.note(line)
+        raise
 
 
 def plan(
@@ -54,6 +73,7 @@ def plan(
     provider: flags.Provider = None, model: flags.Model = None, seed: flags.Seed = None, take: flags.Take = None,
     key: flags.Key = None, reference: flags.Reference = None, keyframe: flags.KeyframeFlag = None,
     aspect: flags.Aspect = None, moderation: flags.Moderation = None, output_format: flags.OutputFormat = None,
+    cut_at: flags.CutAt = None, overlap: flags.Overlap = None, continuity: flags.Continuity = None,
     max_seconds: flags.MaxSeconds = None, max_credits: flags.MaxCredits = None,
     max_credits_per_day: flags.MaxCreditsPerDay = None, timeout: flags.Timeout = None,
     queue_timeout: flags.QueueTimeout = None, on_timeout: flags.OnTimeout = None,
@@ -115,24 +135,56 @@ def spent(result: Result) -> str:
 
 def tell_plan(show: Show, plan: Plan) -> None:
     """What will be sent, why, and the price."""
-    from ..models import price_text
-
     show.result(plan.model_dump(mode="json"))
-    calls = len(plan.segments)
-    fps, sent_fps, billed = float(plan.fps), float(plan.sent_fps), float(plan.billed_seconds)
+    fps, sent_fps = float(plan.fps), float(plan.sent_fps)
     show.say(f"{plan.source}: {plan.width}x{plan.height} at {fps:g} fps, {float(plan.seconds):g} s")
-    show.say(f"{plan.model} ({plan.provider}), {calls} call{'s' * (calls != 1)}, {billed:g} s billed")
-    show.say(f"sent as {plan.sent_width}x{plan.sent_height} at {sent_fps:g} fps ({plan.delivery})")
-    for piece in plan.segments:
-        what = f"frames [{piece.first}, {piece.last}), {float(piece.seconds):g} s billed"
-        where = f"; {plan.standing[piece.index]}" if plan.standing else ""
-        show.say(f"  {piece.index + 1}: {what}; {piece.why}{where}")
-    show.say(price_text(plan.credits, plan.provider))
+    show.say(f"sent as {plan.sent_width}x{plan.sent_height} at {sent_fps:g} fps ({plan.delivery})\n")
+    show.table(*_plan_table(plan))
+    show.say("")
+    for line in _summary(plan):
+        show.say(line)
     show.say(standing(plan))
     show.warnings(plan.warnings)
     if plan.over:
         show.note(f"A run would be refused: {plan.over}")
         raise typer.Exit(OverLimit.exit_code)
+
+
+def _plan_table(plan: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """A row for each paid call."""
+    prices = plan.prices or (None,) * len(plan.segments)
+    standing = plan.standing or ("",) * len(plan.segments)
+    rows: list[tuple[str, ...]] = [
+        (
+            str(piece.index + 1), f"[{piece.first}, {piece.last})", _clock(piece.first / plan.fps),
+            _clock(piece.last / plan.fps), f"{float(piece.seconds):.2f} s",
+            "unknown" if price is None else f"{price:g}", word, piece.why,
+        )
+        for piece, price, word in zip(plan.segments, prices, standing, strict=True)
+    ]  # fmt: skip
+    return ("call", "frames", "from", "to", "billed", "credits", "", "it ends there, for"), rows
+
+
+def _clock(seconds: Fraction) -> str:
+    minutes, rest = divmod(float(seconds), 60)
+    return f"{int(minutes)}:{rest:05.2f}"
+
+
+def _summary(plan: Plan) -> Iterator[str]:
+    """What all calls come to, what the overlaps are of that, and how they follow one another."""
+    from ..models import price_text
+
+    calls, billed = len(plan.segments), float(plan.billed_seconds)
+    price = price_text(plan.credits, plan.provider)
+    yield f"{plan.model} ({plan.provider}), {calls} call{'s' * (calls != 1)}, {billed:g} s billed: {price}"
+    if plan.overlap_seconds:
+        cost = price_text(plan.overlap_credits, plan.provider)
+        shared = float(plan.overlap_seconds)
+        yield f"{shared:g} s of that are overlaps ({cost}): frames that two calls share, to be cross-faded"
+    if plan.chained:
+        yield f"one after another: each begins with the last picture of the one before it, {plan.rounds} waits in a row"
+    elif calls > 1:
+        yield f"side by side, up to {plan.at_once} at once: {plan.rounds} waits in a row"
 
 
 def standing(plan: Plan) -> str:

@@ -31,6 +31,9 @@ REPEAT_AFTER = 30.0
 _KEPT = frozenset({"owned", "submitted", "warning", "retrying"})
 """Phases whose message stays on the screen: a task id is worth its money."""
 
+_CALL_DONE = 0.98
+"""How far one of several calls comes: its take is made to fit, and waits to be joined."""
+
 _ENDS = frozenset({"refused", "failed", "cancelled", "ambiguous", "interrupted"})
 """Phases that a person is told as the command's error, once."""
 
@@ -80,24 +83,37 @@ class Show:
         if self.json:
             self.line(event.model_dump(mode="json", exclude_none=True))
             return
-        named = f"{who} {event.phase}".lstrip()
+        call = f"call {event.segment + 1}/{event.segments}" if event.segments > 1 else ""
+        named = " ".join(part for part in (who, call, event.phase) if part)
         if event.phase in _KEPT:
             self._warned.add(event.message)
             self.note(f"{named}: {event.message}" + _task(event))
         elif event.phase in _ENDS:
-            return
+            self._gone(f"{who} {call}")
         elif _screen("stderr"):
-            self._draw(event, who, named)
-        else:
+            self._draw(event, who, who or (event.phase if not call else "all calls"), event.overall)
+            if call:
+                self._draw(event, f"{who} {call}", named, event.segment_overall, last=_CALL_DONE)
+        elif not call:
             self._tell(event, who, named)
+        elif event.phase == "stored":
+            self.note(f"{named}; {event.overall:.0%} of the whole")
 
-    def _draw(self, event: Event, who: str, named: str) -> None:
+    def _draw(self, event: Event, key: str, label: str, done: float, last: float = 2.0) -> None:
+        """A bar of its own for each *key*, taken away when it has come to *last*."""
         if self._progress is None:
             self._progress, self._bars = _progress(), {}
             self._progress.start()
-        if who not in self._bars:
-            self._bars[who] = self._progress.add_task("", total=1.0, phase="", note="")
-        self._progress.update(self._bars[who], completed=event.overall, phase=named, note=_words(event))
+        if done >= last:
+            self._gone(key)
+            return
+        if key not in self._bars:
+            self._bars[key] = self._progress.add_task("", total=1.0, phase="", note="")
+        self._progress.update(self._bars[key], completed=done, phase=label, note=_words(event))
+
+    def _gone(self, key: str) -> None:
+        if self._progress is not None and key in self._bars:
+            self._progress.remove_task(self._bars.pop(key))
 
     def _tell(self, event: Event, who: str, named: str) -> None:
         phase, told = self._last.get(who, ("", 0.0))
@@ -124,10 +140,10 @@ class Show:
 
         So nothing is cut or folded, and every id and path can be copied.
         """
-        widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
-        if not _screen("stdout") or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
-            for row in (heads, *rows):
-                self.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        lines = table_lines((heads, rows))
+        if not _screen("stdout") or max(map(len, lines)) <= shutil.get_terminal_size().columns:
+            for line in lines:
+                self.say(line)
             return
         wide = max(len(head) for head in heads)
         for number, row in enumerate(rows):
@@ -155,6 +171,15 @@ class Show:
 
     def _out(self, text: str) -> None:
         _print(text, "stdout")
+
+
+def table_lines(table: tuple[Sequence[str], Sequence[Sequence[str]]]) -> list[str]:
+    """Heads and rows in columns."""
+    heads, rows = table
+    widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (heads, *rows)
+    ]
 
 
 def _print(text: str, name: Literal["stdout", "stderr"]) -> None:

@@ -25,9 +25,10 @@ class Broken(RunwayNodeError):
     """The transfer stopped before its end; what came is kept, another attempt goes on from there."""
 
 
-def most_bytes(seconds: float) -> int:
-    """The most an mp4 of *seconds* may weigh: 16 MiB a second, 64 MiB at least, 512 MiB at most."""
-    return min(512 * MEGABYTE, max(64 * MEGABYTE, int(seconds * 16 * MEGABYTE)))
+def most_bytes(seconds: float, *, prores: bool = False) -> int:
+    """The most an mp4 of *seconds* may weigh: 16 MiB a second, 64 MiB at least, 512 MiB at most; ProRes four times."""
+    times = 4 if prores else 1
+    return times * min(512 * MEGABYTE, max(64 * MEGABYTE, int(seconds * 16 * MEGABYTE)))
 
 
 def fetch_once(client: Outside, url: str, part: Path, most: int, task_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from ..client import Client, Later
 from ..errors import Interrupted, NotFetched, RunwayNodeError, StillRunning, TaskCancelled, TaskEnded, TaskGone
 from ..ledger import Attempt, Moved, State, TakeRow
+from ..media.codecs import default_suffix
 from ..media.conform import verify
 from ..media.content import file_hash
 from ..media.shapes import Probe
@@ -72,7 +74,7 @@ def collect(desk: Desk, row: Attempt, policy: Policy, *, patient: bool = False) 
 
 def _there(desk: Desk, row: Attempt) -> tuple[Take, Probe] | None:
     """The take, where a run that died before it could write it down had brought it home already."""
-    path = take_path(desk.settings, row, row.task_id or "")
+    path = _place(desk, row, row.task_id or "")
     known = {take.sha256 for take in desk.ledger.takes_of(row) if take.store == desk.ledger.store}
     if not path.is_file() or (known and file_hash(path) not in known):
         return None
@@ -103,9 +105,16 @@ def ended(desk: Desk, row: Attempt, error: TaskEnded) -> None:
 
 def _brought(desk: Desk, row: Attempt, task: Task, client: Client) -> tuple[Take, Probe]:
     """Fetch, check and store."""
-    path = take_path(desk.settings, row, task.id)
+    path = _place(desk, row, task.id)
     take, answer = fetch(client, task, path, row.seconds, interval_of(desk, row), desk.stop, desk.report)
     return _kept_at(desk, row, path, take.sha256), answer
+
+
+def _place(desk: Desk, row: Attempt, task_id: str) -> Path:
+    """Where the take belongs; its ending is that of what was asked for."""
+    order = desk.ledger.order(row.scope, row.order_digest)
+    asked = json.loads(order.step).get("output_format", "mp4") if order else "mp4"
+    return take_path(desk.settings, row, task_id, default_suffix(asked))
 
 
 def to_clear(desk: Desk, row: Attempt, policy: Policy) -> Attempt:

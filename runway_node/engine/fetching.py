@@ -29,10 +29,10 @@ MOST_FAILURES = 12
 """In a row, without a new byte."""
 
 
-def take_path(settings: Settings, row: Attempt, task_id: str) -> Path:
+def take_path(settings: Settings, row: Attempt, task_id: str, suffix: str = ".mp4") -> Path:
     """Where the call's result is kept: under the order's name too, for an id is only as unique as its provider."""
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", task_id)[:80]
-    return settings.home / "takes" / f"{row.segment[:12]}-{row.attempt}-{safe}.mp4"
+    return settings.home / "takes" / f"{row.segment[:12]}-{row.attempt}-{safe}{suffix}"
 
 
 def fetch(
@@ -47,11 +47,12 @@ def fetch(
 
     """
     part = path.with_suffix(".part")
+    most = most_bytes(seconds, prores=path.suffix == ".mov")
     report("fetching", "downloading the result")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for last_try in (False, True):
-            _download(client, task, part, most_bytes(seconds), interval, stop, report)
+            _download(client, task, part, most, interval, stop, report)
             try:
                 answer = verify(part, task.id)
             except NotFetched:

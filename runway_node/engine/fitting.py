@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ..media.codecs import codec_for, default_suffix
+from ..errors import OutputError
+from ..media.codecs import HOLDS_PRORES, codec_for, default_suffix
 from ..media.conform import conform, off_shape, strip_of
 from ..media.join import Film, Part, blend
 from ..media.opener import cores
@@ -23,6 +24,17 @@ from .order import Named
 def suffix_for(step: Step, out: Path | None) -> str:
     """The ending of the finished file: the output's, else that of the data folder's own."""
     return out.suffix.lower() if out else default_suffix(step.output_format)
+
+
+def check_holds(out: Path, step: Step) -> None:
+    """Refuse an output that cannot hold what is asked for, before anything is paid.
+
+    Raises:
+        OutputError: It is no container for ProRes.
+
+    """
+    if step.output_format == "prores" and out.suffix.lower() not in HOLDS_PRORES:
+        raise OutputError(f"{out.name} cannot hold ProRes", f"Name it {out.with_suffix('.mov').name}, or .mkv")
 
 
 class Fitting:

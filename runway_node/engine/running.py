@@ -17,7 +17,7 @@ from .collecting import clear_remote, to_clear
 from .desk import Desk
 from .files import check_output, workshop
 from .finishing import already, finished, refused, variant_of
-from .fitting import Fitting, suffix_for
+from .fitting import Fitting, check_holds, suffix_for
 from .obtaining import Obtained, Obtaining
 from .order import Content, Named, Order, content_of, name, to_look_at
 from .paying import Prepared, prepared
@@ -39,6 +39,7 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
         began = ledger.now()
         desk.salvage()
         if out is not None:
+            check_holds(out, order.step)
             check_output(out, order.source, settings, token, ledger.needed)
             if out.exists() and not force and not ledger.results_with(file_hash(out)):
                 raise refused(out)

@@ -71,6 +71,7 @@ def _told(plan: Plan, named: Named | None, said: list[Standing], at_once: int) -
             "to_pay": sum(segment.seconds for segment in to_pay),
             "to_pay_credits": share,
             "at_once": at_once,
+            "prices": tuple(call.credits for call in named.calls) if named else plan.prices,
         }
     )
 

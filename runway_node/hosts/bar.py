@@ -40,8 +40,11 @@ class Bar:
             self._move(int(STEPS * sum(self._overall) / len(self._overall) + 1e-9))
 
     def _say(self, index: int, event: Event) -> None:
-        text = f"{event.phase}: {event.message}" if event.message else event.phase
-        told = text if event.phase in {"warning", "retrying"} else event.phase
+        several = f"call {event.segment + 1} of {event.segments} " if event.segments > 1 else ""
+        if several and event.phase not in {"warning", "retrying", "stored", "owned"}:
+            return  # its calls are under way together: their phases would be told in turns
+        text = f"{several}{event.phase}: {event.message}" if event.message else f"{several}{event.phase}"
+        told = text if several or event.phase in {"warning", "retrying"} else event.phase
         if self._said.get(index) == told:
             return
         self._said[index] = told

@@ -113,6 +113,9 @@ class RunwayVideoToVideo(Effect):  # type: ignore[misc]  # moviepy ships no type
     aspect: str | None = None
     moderation: str | None = None
     output_format: str = "mp4"
+    cut_at: str = "auto"
+    overlap: int | None = None
+    continuity: str = "seed"
     key: str | None = None
     max_seconds: float | None = None
     max_credits: float | None = None

@@ -87,6 +87,7 @@ def make_plan(
         sent_height=sent_height,
         sent_fps=rate,
         delivery="upload" if uploads else "inline",
+        prices=tuple(prices),
         billed_seconds=sum((segment.seconds for segment in segments), Fraction(0)),
         credits=price,
         dollars=dollars_of(price, model.provider),

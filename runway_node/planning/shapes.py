@@ -61,8 +61,9 @@ class Plan(Frozen):
         to_pay, to_pay_credits: Seconds and credits that a run would order; None where the price is unknown.
         over: Why a run would refuse it for its cost, one line; "" where it would not.
         at_once: Calls that may be under way together.
+        prices: Credits of each call, at today's price.
 
-    The last six are the moment's word, and no part of the plan that an order freezes.
+    The last seven are the moment's word, and no part of the plan that an order freezes.
 
     """
 
@@ -93,6 +94,7 @@ class Plan(Frozen):
     to_pay_credits: float | None = None
     over: str = ""
     at_once: int = 1
+    prices: tuple[float | None, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -102,5 +104,5 @@ class Plan(Frozen):
 
     def frozen(self) -> str:
         """What an order keeps of it, as JSON."""
-        momentary = {"digest", "standing", "to_pay", "to_pay_credits", "over", "at_once"}
+        momentary = {"digest", "standing", "to_pay", "to_pay_credits", "over", "at_once", "prices"}
         return self.model_dump_json(exclude=momentary)

@@ -19,8 +19,8 @@ GEN4_SECONDS = Fraction(5)
 GEN4_RATE = Fraction(24)
 _LONG_SIDE, _SHORT_SIDE = 1920, 1080
 
-Format = Literal["mp4", "prores", "png_sequence"]
-SUFFIXES: dict[str, str] = {"mp4": ".mp4", "prores": ".mov", "png_sequence": ".zip"}
+Format = Literal["mp4", "prores", "png_sequence", "sdr_rec709_10bit"]
+SUFFIXES: dict[str, str] = {"mp4": ".mp4", "prores": ".mov", "png_sequence": ".zip", "sdr_rec709_10bit": ".mp4"}
 CONTENT_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".zip": "application/zip"}
 _PRORES = {"422 Proxy": "0", "422 LT": "1", "422": "2", "422 HQ": "3", "4444": "4", "4444 XQ": "5"}
 
@@ -51,6 +51,7 @@ class Work(NamedTuple):
         seconds: How much of the clip is used; None is all.
         rate: Frames per second of the answer; None is the clip's.
         format, profile: Container, and ProRes profile.
+        shift: How much lighter every pixel is, in levels of 255.
         extra: Frames too many (or, below 0, too few).
         stretch: Whether the extra frames are spread over the clip instead of its tail.
 
@@ -65,6 +66,7 @@ class Work(NamedTuple):
     rate: Fraction | None = None
     format: Format = "mp4"
     profile: str = "4444"
+    shift: float = 0.0
     extra: int = 0
     stretch: bool = False
 
@@ -123,7 +125,10 @@ def graph(work: Work) -> str:
         when = "+".join(f"gte(t,{start})*lt(t,{end})" for start, end in windows)
         dressed = f"split[w0][w1];[w1]{dressed},format=yuv420p[w2];[w0][w2]overlay=enable='{when}'"
     fit = _fit((work.clip.width, work.clip.height), work.shape)
-    return f"{head},{fit},{dressed},{_timing(work)},format=yuv420p[out]"
+    if work.shift:
+        dressed += f",lutyuv=y='clip(val+{work.shift:g},16,235)'"
+    pixels = {"prores": "yuv444p10le", "sdr_rec709_10bit": "yuv420p10le"}.get(work.format, "yuv420p")
+    return f"{head},{fit},{dressed},{_timing(work)},format={pixels}[out]"
 
 
 def _fit(size: tuple[int, int], shape: str) -> str:
@@ -155,6 +160,9 @@ def _codec(work: Work) -> list[str]:
         return ["-c:v", "prores_ks", "-profile:v", _PRORES[work.profile], "-f", "mov"]
     if work.format == "png_sequence":
         return ["-c:v", "png", "-f", "image2"]
+    if work.format == "sdr_rec709_10bit":
+        quiet = ["-preset", "veryfast", "-tag:v", "hvc1", "-x265-params", "log-level=error"]
+        return ["-c:v", "libx265", "-pix_fmt", "yuv420p10le", *quiet, "-f", "mp4"]
     quality = ["-preset", "veryfast", "-crf", "20", "-threads", "2"]  # a fixed number of threads: the same bytes
     return ["-c:v", "libx264", *quality, "-movflags", "+faststart", "-f", "mp4"]
 

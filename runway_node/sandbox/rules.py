@@ -17,7 +17,7 @@ SEED_MAX = 2**32 - 1
 LARGEST_INTEGER = 2**53 - 1
 """The largest whole number Runway's description allows anywhere."""
 
-OUTPUT_FORMATS = ("mp4", "prores", "png_sequence")
+OUTPUT_FORMATS = ("mp4", "prores", "png_sequence", "sdr_rec709_10bit")
 PRORES_PROFILES = ("422", "4444", "422 Proxy", "422 LT", "422 HQ", "4444 XQ")
 
 Check = Callable[[object, Path], Iterator[Issue]]

@@ -32,8 +32,8 @@ DEFAULT_KEY = "sandbox-key"
 GEN4_PRICE = 75
 """Credits one gen4_aleph task costs here: CometAPI publishes no price; this is Runway's old one, 15 a second for 5."""
 
-FORMAT_SURCHARGE = 5
-"""Credits per second for an answer that is not mp4 (Runway's description of August 2026)."""
+FORMAT_SURCHARGES = {"prores": 5, "png_sequence": 5, "sdr_rec709_10bit": 20}
+"""Credits per second for an answer that is not mp4 (Runway's description of August 2026, its notes of October)."""
 
 Fetch = Callable[[str], bytes]
 
@@ -56,6 +56,7 @@ class Options(Frozen):
         fps: Rate of every answer, whatever the model's is.
         length_error: Frames too many or too few in every answer.
         length_kind: Whether these are at the "tail", or the answer is "stretch"ed.
+        shift: Levels of 255 by which every second task's answer is lighter: looks that differ from call to call.
         ready: A file that answers every order, without encoding.
         comet_ratio: Whether CometAPI's `ratio` shapes the answer, as its page says; Runway says it is ignored.
 
@@ -75,6 +76,7 @@ class Options(Frozen):
     fps: Rational | None = None
     length_error: int = Field(0, ge=-24, le=24)
     length_kind: Literal["tail", "stretch"] = "tail"
+    shift: float = 0.0
     ready: FilePath | None = None
     comet_ratio: bool = False
 
@@ -168,8 +170,7 @@ class Sandbox:
             return GEN4_PRICE
         row = next(row for row in MODELS if (row.provider, row.name) == ("runway", model))
         credits_ = row.price(work.clip.seconds) or 0
-        if work.format != "mp4":
-            credits_ += FORMAT_SURCHARGE * float(work.clip.seconds)
+        credits_ += FORMAT_SURCHARGES.get(work.format, 0) * float(work.clip.seconds)
         return math.ceil(round(credits_, 6))
 
     def admit(self, account: Account, model: str, work: Work, body: dict[str, Any]) -> RemoteTask:
