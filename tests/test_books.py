@@ -169,7 +169,7 @@ def test_an_id_that_could_not_be_stored_is_resumed(shop, monkeypatch):
 def test_cancel_ends_a_running_task(shop):
     """On runway the task is cancelled, by the order's digest or the task's id."""
     task_id = shop.left(runs=True)
-    done = runway_node.cancel(task_id, settings=shop.settings())
+    (done,) = runway_node.cancel(task_id, settings=shop.settings())
     assert (done.state, done.path, done.error) == ("cancelled", None, "")
     assert (shop.sandbox.counters.deletes, runway_node.orders(settings=shop.settings())) == (1, ())
 
@@ -177,7 +177,7 @@ def test_cancel_ends_a_running_task(shop):
 def test_cancel_fetches_what_has_finished(shop):
     """A task that ended meanwhile is fetched, not destroyed."""
     shop.left()
-    done = runway_node.cancel(shop.open.digest[:8], settings=shop.settings())
+    (done,) = runway_node.cancel(shop.open.digest[:8], settings=shop.settings())
     assert (done.state, done.take.is_file(), done.error) == ("stored", True, "")
     assert shop.sandbox.counters.deletes == 0
     assert shop().spent == 0
@@ -390,7 +390,7 @@ def test_a_rescued_id_is_listed(shop, monkeypatch):
 def test_a_cancelled_call_that_had_failed_is_over(shop):
     """What the provider says of its end is written down, and it is listed no longer."""
     task_id = shop.left(fails=True)
-    assert runway_node.cancel(task_id, settings=shop.settings()).state == "failed"
+    assert runway_node.cancel(task_id, settings=shop.settings())[0].state == "failed"
     assert runway_node.orders(settings=shop.settings()) == ()
 
 

@@ -198,7 +198,32 @@ def test_every_field_of_a_step_is_part_of_it():
 def test_nothing_of_a_step_is_forgotten():
     """A field that is added to Step is looked at here before it is released."""
     said = {"prompt", "seed", "take", "aspect", "moderation", "output_format", "keyframes", "references", "key"}
-    assert set(Step.model_fields) == said | {"model", "provider"}
+    assert set(Step.model_fields) == said | {"model", "provider", "cut_at", "overlap", "continuity"}
+
+
+CUTTINGS = ({"cut_at": "equal"}, {"cut_at": "scenes"}, {"overlap": 0}, {"overlap": 12}, {"continuity": "keyframe"})
+
+
+def test_how_a_long_clip_is_cut_is_part_of_its_order():
+    """Cut or held together otherwise, it is another film; what is said as it is anyway is the same order."""
+    two = plan().segments * 2
+    digests = {digest(Step(prompt="dusk", **values), segments=two) for values in ({}, *CUTTINGS)}
+    assert len(digests) == 1 + len(CUTTINGS)
+    assert digest(Step(prompt="dusk", overlap=6, cut_at="auto"), segments=two) == digest(segments=two) == digest()
+
+
+@pytest.mark.parametrize("values", CUTTINGS, ids=str)
+def test_one_call_is_the_same_order_however_others_are_cut(values):
+    """There is nothing to cut."""
+    assert digest(Step(prompt="dusk", **values)) == digest()
+
+
+def test_golden_digest_of_a_cut_clip():
+    """It never changes either."""
+    step = Step(prompt="dusk", cut_at="scenes", overlap=12, continuity="keyframe")
+    assert digest(step, segments=plan().segments * 2) == (
+        "87cb5dd38db14c43f306a3a350d69be9d31e58aef0308e7cda99ea43bf36dfc7"
+    )
 
 
 # --- the seed ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runway_node.media.conform import conform
+from runway_node.media.join import Film
 from runway_node.media.prepare import prepare
 from runway_node.media.probe import probe
 from runway_node.media.shapes import Cut, Fit
@@ -43,7 +44,7 @@ def test_every_kind_of_sound(tmp_path, film, container, codec, suffix, first):
     conform(
         film, probe(film), Fit(frames=found.frames - first, fps=found.fps, width=64, height=36, span=span), pictures
     )
-    lost = finish(pictures, found, first, found.frames, out)
+    lost = finish(Film([pictures], found.fps, found.frames - first), found, first, found.frames, out)
     begins = float(found.offset + first / found.fps)
     wanted = [moment - begins for moment in clicks(clip) if moment > begins]
     assert clicks(out) == pytest.approx(wanted, abs=0.001)

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from runway_node.media.join import Film
 from runway_node.media.probe import probe
 from runway_node.media.sound import finish, shifted
 
@@ -36,7 +37,7 @@ def test_in_sync(tmp_path, folder, name, first, last, suffix):
     seconds = (last - first) / 25
     ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=160x90:r=25:d={seconds}", *(VP9 if suffix == ".webm" else X264), pictures)
     out = tmp_path / f"o{suffix}"
-    finish(pictures, source, first, last, out)
+    finish(Film([pictures], Fraction(25), last - first), source, first, last, out)
     begin = float(source.offset + Fraction(first, 25))
     end = begin + seconds if last < 100 else 99
     wanted = [heard - begin for heard in clicks(folder / name) if begin <= heard < end]
@@ -47,15 +48,17 @@ def test_in_sync(tmp_path, folder, name, first, last, suffix):
 def test_copied_where_it_can_be(tmp_path, folder):
     """Sound that the container holds is not encoded again; sound that it does not is, and is named."""
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=2", *X264, tmp_path / "p.mp4")
-    assert finish(tmp_path / "p.mp4", probe(folder / "aac.mp4"), 25, 75, tmp_path / "o.mp4") == ()
-    said = finish(tmp_path / "p.mp4", probe(folder / "pcm.mov"), 25, 75, tmp_path / "o.mp4")
+    film = Film([tmp_path / "p.mp4"], Fraction(25), 50)
+    assert finish(film, probe(folder / "aac.mp4"), 25, 75, tmp_path / "o.mp4") == ()
+    said = finish(film, probe(folder / "pcm.mov"), 25, 75, tmp_path / "o.mp4")
     assert said == ("sound track 1 was encoded again, from pcm_s16le to aac",)
 
 
 def test_timecode_moves(tmp_path, folder):
     """The start timecode is that of the first frame."""
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=2", *X264, tmp_path / "p.mp4")
-    finish(tmp_path / "p.mp4", probe(folder / "aac.mp4"), 30, 80, tmp_path / "o.mov")
+    film = Film([tmp_path / "p.mp4"], Fraction(25), 50)
+    finish(film, probe(folder / "aac.mp4"), 30, 80, tmp_path / "o.mov")
     assert probe(tmp_path / "o.mov").timecode == "01:00:01:05"
 
 

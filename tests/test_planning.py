@@ -74,26 +74,6 @@ def test_a_clip_as_long_as_the_model_takes_is_one_call():
     assert (made.billed_seconds, made.credits, made.dollars, len(made.segments)) == (30, 840, 8.4, 1)
 
 
-@pytest.mark.parametrize(("model", "frames", "end"), [(ALEPH2, 751, "30"), (COMET, 126, "5")])
-def test_a_clip_that_is_too_long_says_which_end_would_do(model, frames, end):
-    """The mend names an end, and that end is taken."""
-    with pytest.raises(errors.SourceError, match=f"--end {end}") as caught:
-        planned(shot(frames=frames), model=model)
-    assert caught.value.exit_code == 2
-    assert planned(shot(frames=frames), model=model, end=float(end)).billed_seconds <= model.seconds_max
-
-
-@pytest.mark.parametrize("fps", [24, NTSC, Fraction(30000, 1001), 50, Fraction(60000, 1001), 12])
-@pytest.mark.parametrize(("start", "model"), [(0, ALEPH2), (7.77, COMET)])
-def test_the_end_that_is_advised_is_accepted(fps, start, model):
-    """At any rate and start, doing what the error says works."""
-    probe = shot(frames=6000, fps=fps)
-    with pytest.raises(errors.SourceError) as caught:
-        planned(probe, model=model, start=start)
-    advised = float(caught.value.mend.rpartition("--end ")[2].rstrip(")"))
-    assert planned(probe, model=model, start=start, end=advised).billed_seconds <= model.seconds_max
-
-
 @pytest.mark.parametrize(
     ("frames", "span", "sent", "clones"),
     [

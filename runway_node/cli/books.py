@@ -46,7 +46,8 @@ def tasks(json: flags.Json = False, debug: flags.Debug = False) -> None:
         for one in found:
             # Not in the table: an id that is folded cannot be copied.
             task = f"task {one.task_id}: " if one.task_id else ""
-            show.say(f"{short(one.digest)} call {one.segment + 1}: {task}{one.advice}")
+            call = f" call {one.segment + 1}" if any(o.digest == one.digest and o.segment for o in found) else ""
+            show.say(f"{short(one.digest)}{call}: {task}{one.advice}")
 
 
 def _open(one: OpenOrder) -> tuple[str, ...]:

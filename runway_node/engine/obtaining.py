@@ -156,7 +156,7 @@ class Obtaining:
         if claim.before is not None and claim.before.state != "refused":
             desk.report.warn(_anew(claim.before))
         sent = pay(desk.hearing(self.halt), self._named, row, self._supply)
-        return Obtained(*collect(desk, to_clear(desk, sent, policy), policy), before=False)
+        return Obtained(*collect(desk, sent, policy), before=False)
 
 
 def _owned(desk: Desk, row: Attempt, policy: Policy) -> Obtained | None:
