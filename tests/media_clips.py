@@ -12,7 +12,9 @@ import numpy as np
 from runway_node.media.opener import ffmpeg_exe, run_ffmpeg
 from runway_node.media.probe import probe
 
-WIDTH, HEIGHT, BITS = 320, 180, 12
+WIDTH, HEIGHT, BITS = 320, 180, 16
+LEFT, PITCH, BLOCK = 16, 18, 14
+"""Pixels: where the first bit is, from one to the next, how wide each is."""
 X264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-preset", "veryfast")
 VP9 = ("-c:v", "libvpx-vp9", "-b:v", "300k", "-deadline", "realtime", "-cpu-used", "8")
 CLICKS = "aevalsrc='if(gte(mod(t,1),0.5)*lt(mod(t,1),0.502),0.9*sin(2*PI*3000*t),0)':s=48000:d={seconds}"
@@ -31,10 +33,11 @@ def barcode(path: Path, rate: str, frames: int, *encoder: str) -> Path:
 
 
 def _numbered(number: int) -> np.ndarray:
+    """In Gray code: of two neighbours cross-faded, one or the other is read."""
     picture = np.full((HEIGHT, WIDTH), 40, np.uint8)
     for bit in range(BITS):
-        if number >> bit & 1:
-            picture[60:120, 20 + bit * 23 : 38 + bit * 23] = 220
+        if (number ^ number >> 1) >> bit & 1:
+            picture[60:120, LEFT + bit * PITCH : LEFT + BLOCK + bit * PITCH] = 220
     return picture
 
 
@@ -46,12 +49,20 @@ def numbers(path: Path) -> list[int]:
             gray = frame.to_ndarray(format="gray")
             high, wide = gray.shape
             rows = slice(75 * high // HEIGHT, 105 * high // HEIGHT)
-            lit = (
-                gray[rows, (24 + b * 23) * wide // WIDTH : (34 + b * 23) * wide // WIDTH].mean() > 130
-                for b in range(BITS)
-            )
-            shown.append(sum(on << bit for bit, on in enumerate(lit)))
+            blocks = [range(LEFT + 3 + bit * PITCH, LEFT + BLOCK - 3 + bit * PITCH) for bit in range(BITS)]
+            cells = (gray[rows, block.start * wide // WIDTH : block.stop * wide // WIDTH] for block in blocks)
+            lit = (cell.mean() > 130 for cell in cells)
+            shown.append(_counted(sum(on << bit for bit, on in enumerate(lit))))
     return shown
+
+
+def _counted(code: int) -> int:
+    """The number whose Gray code that is."""
+    number = 0
+    while code:
+        number ^= code
+        code >>= 1
+    return number
 
 
 def clicks(path: Path, track: int = 0) -> list[float]:

@@ -301,7 +301,7 @@ def test_left_calls_are_resumed_into_one_file(quick):
     """`resume` fetches them all, and makes the film once the last one is here."""
     quick.sandbox.options = quick.sandbox.options.model_copy(update={"seconds_per_task": 3600.0})
     with pytest.raises(errors.StillRunning):
-        quick(timeout=0.5)
+        quick(timeout=5.0)
     sent = quick.creates
     clock = quick.sandbox.clock
     quick.sandbox.clock = lambda: clock() + 7200
