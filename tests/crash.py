@@ -43,6 +43,7 @@ def at_work(_: object, __: object, process: Any, *___: object) -> bool:
 
 FFMPEG = "runway_node.media.opener:_Work.__init__"
 FINISHING = "runway_node.engine.finishing"
+FITTING = "runway_node.engine.fitting"
 LEDGER = "runway_node.ledger:Ledger"
 
 POINTS = {
@@ -60,7 +61,7 @@ POINTS = {
     "succeeded": Point(f"{LEDGER}.move", after=True, when=lambda _, __, ___, to, *____, **_____: to == "succeeded"),
     "before stored": Point(f"{LEDGER}.keep", after=False),
     "stored": Point(f"{LEDGER}.keep", after=True),
-    "conforming": Point(FFMPEG, after=True, when=at_work, within=f"{FINISHING}:conform"),
+    "conforming": Point(FFMPEG, after=True, when=at_work, within=f"{FITTING}:conform"),
     "before noted": Point(f"{LEDGER}.finish", after=False),
     "before rename": Point(f"{FINISHING}:settle", after=False, within=f"{FINISHING}:publish"),
     "amid rename": Point("runway_node.media.opener:_link", after=True, within=f"{FINISHING}:publish"),

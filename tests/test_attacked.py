@@ -46,7 +46,7 @@ def test_a_task_that_is_only_denied_is_not_cancelled(filed, denied):
     filed.sandbox.add(Fault(where="cancel", kind="status", status=404))
     if denied != "the cancel":
         filed.sandbox.add(Fault(where="poll", kind="not_found"))
-    told = runway_node.cancel(task_id, settings=filed.settings())
+    (told,) = runway_node.cancel(task_id, settings=filed.settings())
     assert (told.state, "was not cancelled" in told.error, filed.open.task_id) == ("submitted", True, task_id)
     clock = filed.sandbox.clock
     filed.sandbox.clock = lambda: clock() + 2 * HOUR
@@ -57,7 +57,7 @@ def test_a_cancel_whose_answer_was_lost_is_known_by_the_next_denial(filed):
     """The provider obeyed, the answer broke, and the second try is told that there is no such task."""
     task_id = filed.left(runs=True)
     filed.sandbox.add(Fault(where="cancel", kind="reset"))
-    assert runway_node.cancel(task_id, settings=filed.settings()).state == "cancelled"
+    assert runway_node.cancel(task_id, settings=filed.settings())[0].state == "cancelled"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -67,7 +67,7 @@ def test_a_refused_cancel_and_one_denial_are_no_cancel(filed, status):
     filed.sandbox.add(
         Fault(where="cancel", kind="status", status=status), Fault(where="cancel", kind="status", status=404)
     )
-    assert runway_node.cancel(task_id, settings=filed.settings()).state == "submitted"
+    assert runway_node.cancel(task_id, settings=filed.settings())[0].state == "submitted"
     clock = filed.sandbox.clock
     filed.sandbox.clock = lambda: clock() + 2 * HOUR
     assert (filed().spent, filed.creates) == (0, 1)
@@ -86,7 +86,7 @@ def test_a_task_that_ends_between_two_cancels_is_fetched(filed):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Client, "cancel", refused_at_first)
-        told = runway_node.cancel(task_id, settings=filed.settings())
+        (told,) = runway_node.cancel(task_id, settings=filed.settings())
     assert (told.state, told.take.is_file(), filed.sandbox.counters.deletes) == ("stored", True, 0)
 
 

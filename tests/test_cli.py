@@ -149,7 +149,8 @@ def test_wrong_use_is_one_line_and_sends_nothing(keyed, program, small_clip, arg
 def test_over_a_limit_is_exit_3_and_sends_nothing(keyed, program, small_clip, args, words):
     """What was planned is told, then the one line with the flag that raises the limit; nothing is sent or written."""
     found, out, err = program("run", small_clip, "-o", "out.mp4", "-p", PROMPT, *args)
-    planned, error = err.splitlines()
+    planned, *table, error = err.splitlines()
+    assert table[0].startswith("call")
     assert (found, out, planned.startswith("planned: 2 s")) == (3, "", True)
     assert error.startswith("Error: ")
     assert words in error

@@ -517,6 +517,7 @@ def test_a_data_folder_lost_after_the_order_is_not_wrong_use(order):
         shutil.rmtree(order.data / "takes", ignore_errors=True)
         (order.data / "takes").write_text("in the way")
 
+    order.set(seconds_per_task=1.0)
     order.on("running", lose)
     error = order.fails(errors.RunwayNodeError)
     assert (error.exit_code, error.task_id) == (1, order.task()["id"])
@@ -524,6 +525,7 @@ def test_a_data_folder_lost_after_the_order_is_not_wrong_use(order):
 
 def test_a_source_lost_after_the_order_leaves_the_take_named(order):
     """Where the sound cannot be put back any more, the error is ours (1) and names the paid file."""
+    order.set(seconds_per_task=1.0)
     order.on("running", order.source.unlink)
     error = order.fails(errors.RunwayNodeError)
     (take,) = (order.data / "takes").glob("*.mp4")
@@ -601,9 +603,10 @@ def test_a_task_that_finished_before_the_cancel_is_fetched(order):
     """The task is read once more before DELETE, which would destroy the output."""
 
     def late():
-        time.sleep(0.4)
+        time.sleep(1.0)
         order.stop.set()
 
+    order.set(seconds_per_task=0.5)
     order.on("running", late)
     error = order.fails(errors.Interrupted)
     assert (kept(order, error), order.counted.deletes) == (True, 0)

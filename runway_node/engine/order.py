@@ -101,12 +101,6 @@ def decide(
         raise SourceError("The rest of frames from Python cannot be kept", "Give a file, or leave keep_rest out")
     before = stamp(source, step)
     probe = source.probe() if isinstance(source, Frames) else look(source)
-    if not probe.whole and (end is None or round(Fraction(end) * probe.fps) > probe.frames):
-        usable = float(probe.duration)
-        raise SourceError(
-            f"The clip is cut off or damaged after {usable:.2f} s",
-            f"Use a whole copy, or an end of {usable:.2f} (--end)",
-        )
     plan = make_plan(probe, step, model, policy, start=start, end=end)
     check_keyframes(plan, step, model)
     for picture in stills(step):

@@ -187,9 +187,12 @@ def on_grid(probe: Probe, first: int) -> str:
 
 
 def entry_args(probe: Probe, first: int) -> list[str]:
-    """Input options that begin decoding a little before frame *first*."""
+    """Input options that begin decoding a little before frame *first*.
+
+    A picture that changes its size midway goes through the same filters: made anew, they would count from zero again.
+    """
     seek = _seek(probe, first)
-    return ["-copyts", *(["-ss", f"{float(seek):.9f}"] if seek else [])]
+    return ["-reinit_filter", "0", "-copyts", *(["-ss", f"{float(seek):.9f}"] if seek else [])]
 
 
 def _seek(probe: Probe, first: int) -> Fraction:

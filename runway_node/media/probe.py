@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import re
 import statistics
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import av
 import av.error
 
 from ..errors import SourceError
+from .changes import set_of, sizes
 from .opener import open_container
 from .shapes import Color, Probe, Sound
 
@@ -54,7 +56,7 @@ def probe(path: Path) -> Probe:
         if video is None:
             what = "only sound" if container.streams.audio else "no video"
             raise SourceError(f"{path.name} holds {what}", "Give a file with a video track")
-        times, last, clean = _times(container, video)
+        times, last, clean, sets = _times(container, video)
         if not times:
             raise SourceError(f"{path.name} has no frames", "It may be cut off: try to play it")
         claimed = _claimed(container, video)
@@ -64,7 +66,12 @@ def probe(path: Path) -> Probe:
         frame = _first_frame(container, video)
         if frame is None:
             raise SourceError(f"{path.name} has no frame that decodes", "It may be damaged: try to play it")
-        return _describe(path, container, video, frame, begun, claimed, times, last, clean=clean)
+        found = _describe(path, container, video, frame, begun, claimed, times, last, clean=clean)
+    if len(sets) > 1 and len(seen := sizes(path)) > 1:
+        told = ", ".join(f"{width}x{height}" for width, height in seen)
+        said = f"its picture changes size midway ({told}); all of it is scaled to {found.width}x{found.height}"
+        return replace(found, warnings=(*found.warnings, said))
+    return found
 
 
 def plain(path: Path, fps: Fraction) -> bool:
@@ -84,14 +91,16 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _times(container: Any, video: Any) -> tuple[list[Fraction], Fraction, bool]:
-    """The shown frames' times in seconds, in order; how long the last one shows; whether the file is whole."""
+def _times(container: Any, video: Any) -> tuple[list[Fraction], Fraction, bool, set[bytes]]:
+    """The shown frames' times in seconds, in order; how long the last one shows; whether all is there; the sets."""
+    codec, sets = video.codec_context.codec.canonical_name, set()
     stamps: dict[int, int] = {}
     key = None
     clean, read = True, 0
     try:
         for packet in container.demux(video):
             stamp = packet.pts if packet.pts is not None else packet.dts
+            sets.add(set_of(packet, codec))
             read += bool(packet.size)
             if packet.size and stamp is not None:
                 if key is None and packet.is_keyframe:
@@ -106,7 +115,7 @@ def _times(container: Any, video: Any) -> tuple[list[Fraction], Fraction, bool]:
     # What comes before the first keyframe, as in a stream recorded from its middle, no decoder shows.
     shown = sorted(stamp for stamp in stamps if key is None or stamp >= key)
     last = stamps[shown[-1]] * video.time_base if shown else Fraction(0)
-    return [stamp * video.time_base for stamp in shown], last, clean
+    return [stamp * video.time_base for stamp in shown], last, clean, sets - {b""}
 
 
 def _claimed(container: Any, video: Any) -> Fraction | None:
@@ -242,7 +251,7 @@ def _sound(stream: Any) -> Sound:
 def _warnings(claimed: Fraction | None, seconds: Fraction, *, clean: bool) -> tuple[str, ...]:
     said: list[str] = []
     if not clean:
-        said.append("the file is damaged; what can be read of it is used")
+        said.append(f"the file is cut off or damaged; what can be read of it is used, {float(seconds):.2f} s")
     if claimed is not None and abs(claimed - seconds) > Fraction(1, 2):
         said.append(f"the file says {float(claimed):.1f} s but its frames last {float(seconds):.1f} s")
     return tuple(said)
