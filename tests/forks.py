@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
-HASTE = {"waiting.GRACE": 0.3, "paying.SLOT_PAUSE": 0.1, "obtaining.LOOK_AGAIN": 0.1}
+HASTE = {"waiting.GRACE": 0.3, "slots.SLOT_PAUSE": 0.1, "obtaining.LOOK_AGAIN": 0.1}
 """Seconds that are waited for more patiently where it is real."""
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 import runway_node
 from runway_node import errors
 from runway_node.client import Client, Later
-from runway_node.engine import Stop, obtaining, paying, running, waiting
+from runway_node.engine import Stop, obtaining, paying, running, slots, waiting
 from runway_node.engine.delivery import deliver_clip
 from runway_node.ledger import Books, Ledger
 from runway_node.media.probe import probe
@@ -427,7 +427,7 @@ def _caught_all(filed, stop, hear):
 
 def test_waiting_for_a_slot_ends(filed, monkeypatch):
     """After the queue's limit the run says which task holds the slot, and nothing was ordered."""
-    monkeypatch.setattr(paying, "SLOT_PAUSE", 0.05)
+    monkeypatch.setattr(slots, "SLOT_PAUSE", 0.05)
     task_id = filed.left("dusk", runs=True)
     with pytest.raises(errors.StillRunning, match=task_id):
         filed("dawn", settings=filed.settings(max_concurrency=1), queue_timeout=0.3)

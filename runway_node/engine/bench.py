@@ -19,7 +19,9 @@ from .desk import Desk
 from .fitting import Fitting
 from .obtaining import Obtained
 from .order import Named
-from .paying import HEARD_WITHIN, Prepared, prepared
+from .paying import Prepared, prepared
+from .report import Report
+from .slots import HEARD_WITHIN
 
 
 def clip_path(folder: Path, segment: Segment) -> Path:
@@ -42,37 +44,57 @@ class Workbench:
         self._named, self._folder, self._clips, self.fitting = named, folder, clips, fitting
         self._encoders = threading.BoundedSemaphore(cores())
         self._fitted = [threading.Event() for _ in named.plan.segments]
-        source = named.order.source
-        self._rendered = Rendered(source, kept=reach_back(named.plan)) if isinstance(source, Frames) else None
-        self._rendering = threading.Lock()
+        self._rendering: threading.Thread | None = None
+        self._rendered = [threading.Event() for _ in named.plan.segments]
+        self._broken: list[BaseException] = []
+        self._guard = threading.Lock()
 
     def clip(self, desk: Desk, segment: Segment) -> Prepared:
         """The segment's clip, encoded."""
         order = self._named.order
         cut = cut_of(order.plan, segment, order.probe, clip_budget(order.model, order.plan))
         there = self._clips.get(segment.index)
-        if there is None or there.cut != cut or not there.path.exists():
+        if there is not None and there.cut == cut and there.path.exists():
+            return there
+        if isinstance(order.source, Frames) and len(order.plan.segments) > 1:
+            self._wait_for_frames(desk, segment, order.source)
+        else:
             with self._encoder(desk):
-                there = self._made(desk, segment)
-        return there
+                path = clip_path(self._folder, segment)
+                self._clips[segment.index] = prepared(order, segment, order.source, path, desk)
+        return self._clips[segment.index]
+
+    def _wait_for_frames(self, desk: Desk, segment: Segment, source: Frames) -> None:
+        """Frames from Python are read once, in order, by a thread that waits for nothing else: a host holds a lock."""
+        with self._guard:
+            if self._rendering is None:
+                quiet = desk.beside(report=Report(None))
+                self._rendering = threading.Thread(target=self._render, args=(quiet, source), daemon=True)
+                self._rendering.start()
+        desk.report("preparing", "rendering the clip")
+        while not self._rendered[segment.index].wait(HEARD_WITHIN):
+            if self._broken:
+                raise self._broken[0]
+            if desk.stop.is_set():
+                raise Interrupted("Stopped while the clip was rendered")
+
+    def _render(self, desk: Desk, source: Frames) -> None:
+        order = self._named.order
+        rendered = Rendered(source, kept=reach_back(order.plan))
+        try:
+            for segment in order.plan.segments:
+                path = clip_path(self._folder, segment)
+                self._clips[segment.index] = prepared(order, segment, rendered.frames, path, desk)
+                self._rendered[segment.index].set()
+        except BaseException as error:  # noqa: BLE001 - handed to the calls that wait for it
+            self._broken.append(error)
+        finally:
+            rendered.close()
 
     def close(self) -> None:
         """Nothing is asked of it any more."""
-        if self._rendered is not None:
-            self._rendered.close()
-
-    def _made(self, desk: Desk, segment: Segment) -> Prepared:
-        order = self._named.order
-        if self._rendered is None:
-            self._clips[segment.index] = prepared(order, segment, order.source, clip_path(self._folder, segment), desk)
-            return self._clips[segment.index]
-        with self._rendering:
-            # Read once, in order, whoever asks first: each reading begins at the clip's start.
-            for one in order.plan.segments[: segment.index + 1]:
-                if one.index not in self._clips or one == segment:
-                    path = clip_path(self._folder, one)
-                    self._clips[one.index] = prepared(order, one, self._rendered.frames, path, desk)
-        return self._clips[segment.index]
+        if self._rendering is not None:
+            self._rendering.join()
 
     def drop(self, segment: Segment) -> None:
         """The segment's clip is not needed any more."""

@@ -6,16 +6,13 @@ Nothing after the intent is repeated but what surely was not sent.
 from __future__ import annotations
 
 import contextlib
-import math
-import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..client import Later, order_body
-from ..errors import Ambiguous, Interrupted, LedgerError, MediaError, RunwayNodeError, SourceError, StillRunning
+from ..errors import Ambiguous, Interrupted, LedgerError, MediaError, RunwayNodeError
 from ..ledger import Attempt, Moved
 from ..media.prepare import prepare
 from ..media.shapes import Cut, Frames
@@ -25,16 +22,7 @@ from ..wire import Created
 from .delivery import again, clip_budget, deliver_clip, deliver_pictures, order_fields
 from .desk import Desk
 from .order import Named, Order
-from .orphans import Orphans
-
-BALANCE_HOLDS = 30.0
-"""Seconds for which a balance is still the one "just before" the POST."""
-
-SLOT_PAUSE = 1.0
-"""Seconds between two looks for a free slot; one that this run gives back itself is heard of at once."""
-
-HEARD_WITHIN = 0.1
-"""Seconds after which a stop is heard while waiting for one."""
+from .slots import wait_for_slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,58 +95,13 @@ def _ready(desk: Desk, named: Named, row: Attempt, segment: Segment, supply: Sup
     return lambda: client.submit(body, order.model.name)
 
 
-def _slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
-    """Wait for a slot and write the intent, after the run's calls that wait for one already."""
-    while not desk.turn.acquire(timeout=HEARD_WITHIN):
-        if desk.stop.is_set():
-            raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
-    try:
-        return _next_slot(desk, row, order)
-    finally:
-        desk.turn.release()
-
-
-def _next_slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
-    """The next slot. Who waits polls what nobody else does, or a slot might never come free."""
-    told, orphans, began = False, Orphans(desk), time.monotonic()
-    asked, balance = -math.inf, None
-    row = desk.caught_up(row)
-    while True:
-        if time.monotonic() - asked > BALANCE_HOLDS:
-            asked, balance = time.monotonic(), desk.balance(row)
-        if order.changed():
-            raise SourceError("The clip or a still changed on its way", "Nothing was ordered; run it again")
-        if desk.stop.is_set():
-            raise Interrupted("Stopped before the order was placed", "Nothing was ordered")
-        desk.freed.clear()
-        word, found = desk.ledger.intend(row, desk.token, desk.settings.max_concurrency, balance=balance)
-        if word == "sent":
-            desk.tell(found, "intent", f"{row.model} on {row.provider}")
-            return found
-        if word == "lost":
-            raise Moved(found)
-        if not told:
-            told = True
-            desk.tell(row, "waiting", f"{desk.settings.max_concurrency} calls are under way; waiting for one to end")
-        if time.monotonic() - began > order.policy.queue_timeout:
-            held = ", ".join(desk.books.flying(row)) or "none that is known yet"
-            raise StillRunning(
-                f"No slot came free in time; nothing was ordered (tasks that hold one: {held})",
-                "See runway-node tasks; allow more at once with max_concurrency (RUNWAY_NODE_MAX_CONCURRENCY)",
-            )
-        orphans.look_after(row)
-        until = time.monotonic() + SLOT_PAUSE * (0.5 + random.random())  # noqa: S311 - spreads the looks
-        while not desk.freed.wait(HEARD_WITHIN) and time.monotonic() < until and not desk.stop.is_set():
-            pass
-
-
 def _send(desk: Desk, row: Attempt, order: Order, send: Callable[[], Created]) -> Attempt:
     """The POST, and again what surely was not sent; in between the call is only claimed, and holds no slot."""
 
     def once() -> Created:
         nonlocal row
         if row.state != "intent":
-            row = _slot(desk, row, order)
+            row = wait_for_slot(desk, row, order)
         desk.tell(row, "submitting", f"{row.model} on {row.provider}")
         try:
             return send()
@@ -168,7 +111,7 @@ def _send(desk: Desk, row: Attempt, order: Order, send: Callable[[], Created]) -
 
     try:
         # The first slot may take long; the tries after a refusal have two minutes.
-        row = _slot(desk, row, order)
+        row = wait_for_slot(desk, row, order)
         created = again(once, desk.stop, desk.report)
     except Interrupted:
         if row.state == "intent":

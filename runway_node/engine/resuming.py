@@ -166,13 +166,18 @@ def cancel(which: str, *, settings: Settings | None = None) -> tuple[Finished, .
         if not running:
             row, order = rows[-1]
             raise WrongUse(f"Order {order.digest[:12]} is {row.state}: there is no running task", _instead(row, desk))
+        if not desk.client(running[0][0]).cancels:
+            tasks = ", ".join(str(row.task_id) for row, _ in running)
+            raise WrongUse(f"{running[0][0].provider} has no cancel", f"Task {tasks} runs on and will be billed")
         return tuple(_cancelled(desk, row, order) for row, order in running)
 
 
 def _cancelled(desk: Desk, row: Attempt, order: OrderRow) -> Finished:
-    client = desk.client(row)
-    if not client.cancels:
-        raise WrongUse(f"{row.provider} has no cancel", f"Task {row.task_id} runs on and will be billed")
+    """One task cancelled; what goes wrong with it stops none of the others."""
+    try:
+        client = desk.client(row)
+    except SettingsError as error:
+        return Finished(digest=order.digest, task_id=row.task_id, state=row.state, error=str(error))
     held = desk.ledger.adopt(row, desk.token)
     became = left(desk, held or row, client, cancel=True, held=held is not None)
     now = desk.ledger.current(row)

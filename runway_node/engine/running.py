@@ -79,7 +79,9 @@ def _obtained(desk: Desk, named: Named, terms: Terms, bench: Workbench, began: f
     if any(claim.verdict in STUCK for claim in claims.values()):
         obtaining.halt.set()
     weights = [float(segment.seconds) for segment in segments]
-    at_once = desk.settings.max_concurrency + 2 * cores()
+    # Those under way from before hold slots until somebody looks at them, whatever their place.
+    adopted = sum(claim.verdict == "adopt" for claim in claims.values())
+    at_once = desk.settings.max_concurrency + 2 * cores() + adopted
     return side_by_side(desk, weights, work, obtaining.halt, at_once)
 
 

@@ -7,6 +7,7 @@ What is in flight by then is finished and stored.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 TOLD_EVERY = 0.1
 """Seconds between two looks for what the threads told."""
+
+LEFT_WITHIN = 3.0
+"""Seconds that the threads have to end where everything is left at once."""
 
 WORST_FIRST = (130, 4, 3, 1, 2)
 
@@ -44,10 +48,18 @@ def side_by_side(
     ]
     for thread in crew:
         thread.start()
-    for thread in crew:
-        while thread.is_alive():
-            thread.join(TOLD_EVERY)
-            desk.report.drain()
+    try:
+        for thread in crew:
+            while thread.is_alive():
+                thread.join(TOLD_EVERY)
+                desk.report.drain()
+    except BaseException:
+        # A second Ctrl-C: what the threads work with is about to be closed under them.
+        halt.set()
+        until = time.monotonic() + LEFT_WITHIN
+        for thread in crew:
+            thread.join(max(0.0, until - time.monotonic()))
+        raise
     desk.report.drain()
     if shift.errors:
         raise _told(shift.errors, len(shift.got), len(weights), stopped=desk.stop.is_set())

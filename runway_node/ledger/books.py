@@ -16,7 +16,7 @@ from .ledger import Ledger
 from .records import Attempt, OrderRow, TakeRow
 from .rows import seen
 from .schema import attempts, orders
-from .states import OPEN, State, telling
+from .states import IN_FLIGHT, OPEN, State, telling
 
 LEAST = 6
 """Characters of a digest or an id that may stand for the whole."""
@@ -99,6 +99,11 @@ class Books:
         )
         several = any(found["last"] for found in self._rows(query))
         return row.order_digest[:12] + (f":{row.position + 1}" if several else "")
+
+    def aloft(self, holder: str) -> int:
+        """How many calls of that run are in flight."""
+        mine = select(attempts.c.segment).where(attempts.c.holder == holder, attempts.c.state.in_(sorted(IN_FLIGHT)))
+        return len(self._rows(mine))
 
     def find(self, which: str) -> tuple[Attempt, OrderRow]:
         """The only call that is so called, or the order's last one; see `calls`."""

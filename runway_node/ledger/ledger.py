@@ -166,8 +166,8 @@ class Ledger(Who):
         if word == "take over":
             what = rows.frozen(terms) | {"seconds": call.seconds, "credits": call.credits, "claimed": now}
             row = rows.put(conn, row, holder=holder, **what)
-        elif word == "adopt":
-            row = rows.put(conn, row, holder=holder)
+        elif word == "adopt" or (word == "owned" and not self._alive_in(conn)(row.holder)):
+            row = rows.put(conn, row, holder=holder)  # also what is owned: gc leaves alone what a run is about
         return Claim(verdict=word, row=row)
 
     def intend(self, row: Attempt, holder: str, slots: int, *, balance: float | None) -> tuple[Sending, Attempt]:
@@ -190,6 +190,8 @@ class Ledger(Who):
                 return "lost", now_row
             if not self._alive_in(conn)(holder):
                 raise LedgerError("The run lost its lock on the ledger, so others take it for dead", "Run it again")
+            if rows.halted(conn, now_row, holder):
+                return "halted", now_row
             now = self.database.now(conn)
             if len(rows.in_flight(conn, row.scope, row.fingerprint, self._alive_in(conn), now)) >= slots:
                 return "full", now_row

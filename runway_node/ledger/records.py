@@ -156,5 +156,6 @@ class ResultRow:
     scope: str = ""
 
 
-Sending = Literal["sent", "full", "lost"]
-"""May the POST go: yes; no, all slots are taken; no, somebody else has the row."""
+Sending = Literal["sent", "full", "lost", "halted"]
+"""May the POST go: yes; no, all slots are taken; no, somebody else has the row; no, another of the order's calls came
+to nothing: that is looked at in the commit that would send, for the one that wrote it down gave a slot back too."""

@@ -14,7 +14,7 @@ from ..errors import LedgerError
 from .database import once_committed
 from .records import Attempt, Call, OrderRow, Terms
 from .schema import attempts, orders
-from .states import HELD, IN_FLIGHT, Seen
+from .states import HALTS, HELD, IN_FLIGHT, Seen
 
 log = logging.getLogger("runway_node")
 
@@ -48,6 +48,9 @@ ATTEMPT = select(attempts).where(*is_(attempts, *KEY))
 ATTEMPTS = select(attempts).where(*is_(attempts, "scope", "segment")).order_by(attempts.c.attempt)
 _LATELY = attempts.c.state.in_(sorted(IN_FLIGHT)), attempts.c.sent > bindparam("since")
 FLYING = select(attempts).where(*_LATELY, *is_(attempts, "scope", "fingerprint"))
+FAILED = select(attempts.c.segment).where(
+    *is_(attempts, "scope", "order_digest", "holder"), attempts.c.state.in_(sorted(HALTS))
+)
 CLAIMS = select(attempts).where(*is_(attempts, "scope"), attempts.c.state == "claimed")
 _SPENT = func.coalesce(attempts.c.cost, case((attempts.c.state == "refused", 0.0), else_=attempts.c.credits))
 SPENT = select(func.sum(_SPENT), func.count(case((_SPENT.is_(None), 1)))).where(
@@ -170,6 +173,12 @@ def in_flight(conn: Connection, scope: str, fingerprint: str, alive: Alive, now:
     answer = conn.execute(FLYING, given(scope=scope, fingerprint=fingerprint) | {"since": now - LONGEST})
     found = [given_up(conn, Attempt(**row), alive) for row in answer.mappings().all()]
     return [row for row in found if row.state in IN_FLIGHT]
+
+
+def halted(conn: Connection, row: Attempt, holder: str) -> bool:
+    """Whether another of the order's calls that the same run works on has come to nothing."""
+    failed = conn.execute(FAILED, given(scope=row.scope, order_digest=row.order_digest, holder=holder)).scalars()
+    return any(segment != row.segment for segment in failed)
 
 
 def today(

@@ -40,6 +40,9 @@ OPEN: frozenset[State] = frozenset({"claimed", "intent", "submitted", "succeeded
 PAID: frozenset[State] = frozenset({"submitted", "succeeded", "stored"})
 """There is a task that is, or will be, billed, and its result is ours."""
 
+HALTS: frozenset[State] = frozenset({"refused", "failed", "cancelled", "ambiguous"})
+"""One call of an order come to this, the run that works on it sends no other."""
+
 HELD: frozenset[State] = frozenset({"claimed", "intent", "submitted", "succeeded"})
 """A run works on these, or died over them."""
 

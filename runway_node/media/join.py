@@ -77,23 +77,22 @@ class Film(NamedTuple):
 def add_film(made: Any, film: Film) -> tuple[Any, Iterator[tuple[Fraction, Any]]]:
     """A video stream in the container *made*, and its packets, each with the second it is decoded at."""
     stretch = next((part for part in film.parts if isinstance(part, Span)), None)
-    encoded = next((part for part in film.parts if isinstance(part, Path)), None)
     with open_container(_path(stretch or film.parts[0])) as container:
         stream = container.streams.video[0]
         copy = made.add_stream_from_template(stream)
         setup = stream.codec_context.extradata
     copy.metadata.clear()
     copy.time_base = 1 / film.fps
-    delay = film.delay
-    if encoded is not None:
-        with open_container(encoded) as container:
-            stream = container.streams.video[0]
-            ours = stream.codec_context.extradata
-            delay = max(delay, _delay(container, stream, film.fps))
-        if stretch is not None and (both := avcc.joined(setup, ours)) is not None:
-            copy.codec_context.extradata = both
-    else:
-        ours = None
+    ours, delay = None, film.delay
+    for part in film.parts:
+        if isinstance(part, Path):
+            # Of a very short part an encoder needs to hold back less; the film needs the most of all.
+            with open_container(part) as container:
+                stream = container.streams.video[0]
+                ours = ours or stream.codec_context.extradata
+                delay = max(delay, _delay(container, stream, film.fps))
+    if stretch is not None and (both := avcc.joined(setup, ours)) is not None:
+        copy.codec_context.extradata = both
     return copy, _packets(film, copy, delay, ours)
 
 
@@ -102,7 +101,7 @@ def _path(part: Part) -> Path:
 
 
 def _delay(container: Any, stream: Any, fps: Fraction) -> int:
-    """Places between decoding and showing: the encoder's own, the same in all its files."""
+    """Places between decoding and showing in an encoder's file."""
     first = next((packet for packet in container.demux(stream) if packet.size and packet.pts is not None), None)
     if first is None or first.dts is None:
         return 0
