@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+IDR = 5
+"""The type of a unit of such a picture."""
+
 MOST_IDS = 32
 """Sequence parameter sets have ids 0 to 31."""
 
@@ -41,6 +44,16 @@ def read(data: bytes | None) -> Setup | None:
     except IndexError:
         return None
     return Setup(data[:5], sps, pps, data[at:])
+
+
+def refreshes(packet: bytes) -> bool:
+    """Whether a picture (units with sizes of four bytes) is one that nothing after it looks past: an IDR."""
+    at = 0
+    while at + 4 < len(packet):
+        if packet[at + 4] & 0x1F == IDR:
+            return True
+        at += 4 + int.from_bytes(packet[at : at + 4], "big")
+    return False
 
 
 def joined(one: bytes | None, other: bytes | None) -> bytes | None:

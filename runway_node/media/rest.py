@@ -1,7 +1,7 @@
-"""The rest of a clip around its transformed range: copied where the streams allow it, from keyframe to keyframe.
+"""The rest of a clip around its transformed range: copied where the streams allow it.
 
-Only the frames between the range and the nearest keyframes are encoded. Where a stream cannot be copied beside another
-encoder's, all of the rest is encoded once, and that is said.
+Only the frames between the range and the nearest places where the stream can be parted are encoded. Where it cannot be
+copied beside another encoder's, the rest is encoded once, and that is said.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ def look_at_rest(source: Path, probe: Probe, fit: Fit, suffix: str, first: int, 
         if setup is None or not setup.whole_sizes or not free:
             return encoded("its stream is set up in an unusual way")
         sps_id = free[-1]
-    before = [cut for cut in scan.cuts if cut <= first]
-    after = [cut for cut in [*scan.cuts, probe.frames] if cut >= last]
+    copied_from = min(place for place in [*scan.begins, probe.frames] if place >= last)
     return Rest(
-        first=first, last=last, copied_to=max(before, default=0), copied_from=min(after), frames=probe.frames,
-        delay=scan.delay, sps_id=sps_id,
+        first=first, last=last, copied_to=max(place for place in scan.ends if place <= first),
+        copied_from=copied_from, frames=probe.frames, delay=scan.delay, sps_id=sps_id,
+        why="what follows has no frame to begin at" if last < copied_from == probe.frames else "",
     )  # fmt: skip
 
 
@@ -91,29 +91,42 @@ def _unlike(probe: Probe, fit: Fit, suffix: str) -> str:
 
 
 class _Scan(NamedTuple):
-    cuts: list[int]
+    """Where the stream can be parted.
+
+    Args:
+        ends: Places before which all is decoded that is shown before them, and no more: what follows may be another's.
+        begins: Those of them that hold a keyframe which needs nothing before it.
+        delay: Places between decoding and showing.
+        setup: Of an H.264 track.
+
+    """
+
+    ends: list[int]
+    begins: list[int]
     delay: int
     setup: avcc.Setup | None
 
 
 def _scan(source: Path, probe: Probe) -> _Scan | None:
-    """Where the stream can be cut: at a keyframe before which all is decoded that is shown before it, and no more."""
     with open_container(source) as container:
         stream = container.streams.video[0]
-        packets = [
-            (packet.pts, packet.is_keyframe, packet.is_discard) for packet in container.demux(stream) if packet.size
-        ]
         setup = avcc.read(stream.codec_context.extradata)
-    if len(packets) != probe.frames or any(pts is None or discard for pts, _, discard in packets):
+        packets = [
+            (packet.pts, packet.is_keyframe and (probe.codec != "h264" or avcc.refreshes(bytes(packet))))
+            for packet in container.demux(stream)
+            if packet.size and not packet.is_discard
+        ]
+    if len(packets) != probe.frames or any(pts is None for pts, _ in packets):
         return None
-    ranks = {pts: rank for rank, pts in enumerate(sorted(pts for pts, _, _ in packets if pts is not None))}
-    cuts, highest, delay = [], -1, 0
-    for place, (pts, key, _) in enumerate(packets):
-        if key and highest == place - 1 and ranks[pts or 0] == place:
-            cuts.append(place)
-        highest = max(highest, ranks[pts or 0])
-        delay = max(delay, place - ranks[pts or 0])
-    return _Scan(cuts, delay, setup)
+    ranks = {pts: rank for rank, pts in enumerate(sorted(pts for pts, _ in packets if pts is not None))}
+    ends, begins, highest, delay = [0], [], -1, 0
+    for place, (pts, fresh) in enumerate(packets):
+        rank = ranks[pts or 0]
+        if highest == place - 1:
+            ends.append(place)
+            begins += [place] if fresh and rank == place else []
+        highest, delay = max(highest, rank), max(delay, place - rank)
+    return _Scan([*ends, len(packets)], begins, delay, setup)
 
 
 def around(
