@@ -33,27 +33,29 @@ def barcode(path: Path, rate: str, frames: int, *encoder: str) -> Path:
 
 
 def _numbered(number: int) -> np.ndarray:
-    """In Gray code: of two neighbours cross-faded, one or the other is read."""
+    """In Gray code: of two neighbours cross-faded, one or the other is read. Below each bit stands its opposite."""
     picture = np.full((HEIGHT, WIDTH), 40, np.uint8)
     for bit in range(BITS):
-        if (number ^ number >> 1) >> bit & 1:
-            picture[60:120, LEFT + bit * PITCH : LEFT + BLOCK + bit * PITCH] = 220
+        top = 58 if (number ^ number >> 1) >> bit & 1 else 94
+        picture[top : top + 28, LEFT + bit * PITCH : LEFT + BLOCK + bit * PITCH] = 220
     return picture
 
 
 def numbers(path: Path) -> list[int]:
-    """The number that each frame of *path* shows."""
-    shown = []
+    """The number that each frame of *path* shows: a bit is lit where it is lighter than its opposite below it."""
     with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            gray = frame.to_ndarray(format="gray")
-            high, wide = gray.shape
-            rows = slice(75 * high // HEIGHT, 105 * high // HEIGHT)
-            blocks = [range(LEFT + 3 + bit * PITCH, LEFT + BLOCK - 3 + bit * PITCH) for bit in range(BITS)]
-            cells = (gray[rows, block.start * wide // WIDTH : block.stop * wide // WIDTH] for block in blocks)
-            lit = (cell.mean() > 130 for cell in cells)
-            shown.append(_counted(sum(on << bit for bit, on in enumerate(lit))))
-    return shown
+        return [_read(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+
+
+def _read(gray: np.ndarray) -> int:
+    high, wide = gray.shape
+    upper, lower = (gray[start * high // HEIGHT : (start + 16) * high // HEIGHT].mean(axis=0) for start in (64, 100))
+    columns = [
+        slice((LEFT + 3 + bit * PITCH) * wide // WIDTH, (LEFT + BLOCK - 3 + bit * PITCH) * wide // WIDTH)
+        for bit in range(BITS)
+    ]
+    lit = (upper[column].mean() > lower[column].mean() for column in columns)
+    return _counted(sum(int(on) << bit for bit, on in enumerate(lit)))
 
 
 def _counted(code: int) -> int:

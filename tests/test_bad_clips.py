@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
 )
 def test_what_is_there_is_transformed(runway_sandbox, folder, tmp_path, name, words, held):
     """Every frame stays where it was; one that is missing is what was shown before it; it is said before it is paid."""
-    settings, step = runway_sandbox.settings("cometapi"), Step(prompt="noir")
+    settings, step = runway_sandbox.settings("cometapi"), Step(prompt="autumn")
     said = plan(folder / name, step, settings=settings).warnings
     result = run(folder / name, step, tmp_path / "out.mp4", settings=settings)
     assert any(_matches(words, line) for line in said)

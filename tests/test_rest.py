@@ -39,7 +39,7 @@ def kept(request, tmp_path_factory, serving):
     tone = ["-f", "lavfi", "-i", CLICKS.format(seconds=SECONDS), "-map", "0:v", "-map", "1:a", "-c:v", "copy"]
     ffmpeg("-i", pictures, *tone, "-c:a", "libopus" if suffix == ".webm" else "aac", source)
     result = run(
-        source, Step(prompt="noir"), folder / f"out{suffix}", start=START, end=END, keep_rest=True,
+        source, Step(prompt="autumn"), folder / f"out{suffix}", start=START, end=END, keep_rest=True,
         settings=serving(folder),
     )  # fmt: skip
     return source, result
@@ -121,7 +121,7 @@ def test_it_is_one_clean_stream(kept):
 def test_what_cannot_be_copied_is_encoded_once_and_said(tmp_path, serving, name, args, why):
     """Frame-exact all the same."""
     source = barcode(tmp_path / name, "25", 200, *args)
-    step = Step(prompt="noir")
+    step = Step(prompt="autumn")
     out, settings = tmp_path / f"out{source.suffix}", serving(tmp_path)
     result = run(source, step, out, start=2, end=5, keep_rest=True, settings=settings)
     assert numbers(result.path) == list(range(200))
@@ -131,17 +131,17 @@ def test_what_cannot_be_copied_is_encoded_once_and_said(tmp_path, serving, name,
 def test_range_and_whole_are_two_files_of_one_order(tmp_path, serving):
     """The second costs nothing; neither passes for the other."""
     source, settings = barcode(tmp_path / "a.mp4", "25", 200), serving(tmp_path)
-    whole = run(source, "noir", tmp_path / "whole.mp4", start=2, end=5, keep_rest=True, settings=settings)
-    part = run(source, "noir", tmp_path / "part.mp4", start=2, end=5, settings=settings)
+    whole = run(source, "autumn", tmp_path / "whole.mp4", start=2, end=5, keep_rest=True, settings=settings)
+    part = run(source, "autumn", tmp_path / "part.mp4", start=2, end=5, settings=settings)
     assert (whole.frames, part.frames, part.spent, part.digest) == (200, 75, 0, whole.digest)
     with pytest.raises(errors.OutputError, match="is not this order's result"):
-        run(source, "noir", tmp_path / "part.mp4", start=2, end=5, keep_rest=True, settings=settings)
+        run(source, "autumn", tmp_path / "part.mp4", start=2, end=5, keep_rest=True, settings=settings)
 
 
 def test_without_a_range_there_is_no_rest(tmp_path, serving):
     """The whole clip is transformed, whoever asks for the rest."""
     source = barcode(tmp_path / "a.mp4", "25", 75)
-    result = run(source, "noir", tmp_path / "out.mp4", keep_rest=True, settings=serving(tmp_path))
+    result = run(source, "autumn", tmp_path / "out.mp4", keep_rest=True, settings=serving(tmp_path))
     assert (result.frames, result.warnings) == (75, ())
 
 
@@ -149,7 +149,7 @@ def test_frames_from_python_have_no_rest(tmp_path, serving):
     """It is said before anything is sent."""
     frames = Frames(width=64, height=36, fps=Fraction(25), count=50, read=lambda: iter(()))
     with pytest.raises(errors.SourceError, match="keep_rest"):
-        run(frames, "noir", keep_rest=True, settings=serving(tmp_path))
+        run(frames, "autumn", keep_rest=True, settings=serving(tmp_path))
 
 
 def test_two_encoders_parameter_sets_stand_side_by_side(tmp_path):

@@ -87,7 +87,7 @@ def add_film(made: Any, film: Film) -> tuple[Any, Iterator[tuple[Fraction, Any]]
     for part in film.parts:
         if isinstance(part, Path):
             # Of a very short part an encoder needs to hold back less; the film needs the most of all.
-            with open_container(part) as container:
+            with open_container(part, packets_only=True) as container:
                 stream = container.streams.video[0]
                 ours = ours or stream.codec_context.extradata
                 delay = max(delay, _delay(container, stream, film.fps))
@@ -111,18 +111,18 @@ def _delay(container: Any, stream: Any, fps: Fraction) -> int:
 
 
 def _packets(film: Film, copy: Any, delay: int, setup: bytes | None) -> Iterator[tuple[Fraction, Any]]:
-    sent = 0
+    sent, tick = 0, 1 / film.fps
     for part in film.parts:
         before = sent
-        with open_container(_path(part)) as container:
+        with open_container(_path(part), packets_only=isinstance(part, Path)) as container:
             stream = container.streams.video[0]
             if isinstance(part, Path) and stream.codec_context.extradata != setup:
                 raise MediaError(f"{part.name} was encoded otherwise than the parts before it", "Run it again")
             for packet, rank in _ranked(container, stream, part, film.fps):
                 packet.pts, packet.dts = before + rank, sent - delay
-                packet.duration, packet.time_base, packet.stream = 1, 1 / film.fps, copy
+                packet.duration, packet.time_base, packet.stream = 1, tick, copy
                 sent += 1
-                yield packet.dts / film.fps, packet
+                yield packet.dts * tick, packet
         if isinstance(part, Path):
             film.done(part)
     if sent != film.frames:
@@ -131,10 +131,10 @@ def _packets(film: Film, copy: Any, delay: int, setup: bytes | None) -> Iterator
 
 def _ranked(container: Any, stream: Any, part: Part, fps: Fraction) -> Iterator[tuple[Any, int]]:
     """The part's packets, each with its place among the part's frames as they are shown."""
-    tick: Fraction = stream.time_base or Fraction(0)
+    frames: Fraction = (stream.time_base or Fraction(0)) * fps
     packets = (packet for packet in container.demux(stream) if packet.size and packet.pts is not None)
     begin, end = (part.first, part.last) if isinstance(part, Span) else (0, None)
     first = None
     for packet in islice(packets, begin, end):
         first = packet.pts if first is None else first
-        yield packet, round((packet.pts - first) * tick * fps)
+        yield packet, round((packet.pts - first) * frames)

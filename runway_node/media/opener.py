@@ -29,6 +29,7 @@ CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,og
 PROTOCOLS = "file,pipe"
 # Titles in an old encoding are no reason to refuse a clip; PyAV 19 takes them anyhow and has no such argument.
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+_UNSEEN: Any = [{"skip_frame": "all"}]
 HEARD_WITHIN = 0.2
 """Seconds after which a stop is heard while ffmpeg works."""
 
@@ -50,8 +51,11 @@ def source_args(path: Path) -> list[str]:
     return ["-format_whitelist", CONTAINERS, "-protocol_whitelist", PROTOCOLS, "-i", f"file:{path.absolute()}"]
 
 
-def open_container(path: Path) -> av.container.InputContainer:
+def open_container(path: Path, *, packets_only: bool = False) -> av.container.InputContainer:
     """Open *path* with PyAV, guarded.
+
+    Args:
+        packets_only: For a file of one stream, of our own: nothing is decoded, which takes a fourth of the time.
 
     Raises:
         SourceError: It is missing, empty, or not one of the containers.
@@ -67,6 +71,7 @@ def open_container(path: Path) -> av.container.InputContainer:
         opened: av.container.InputContainer = av.open(
             f"file:{path.absolute()}",
             options={"format_whitelist": CONTAINERS, "protocol_whitelist": PROTOCOLS},
+            stream_options=_UNSEEN if packets_only else None,
             **_LENIENT,
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much is measured: footage seconds, bytes, rounds."""
+    """How much is measured: footage seconds, bytes, rounds; `heavy` rounds of what takes minutes."""
 
     repeats: int
     long_seconds: int
@@ -32,12 +32,21 @@ class Sizes:
     clip_seconds: int
     upload_bytes: int
     posts: int
+    heavy: int
+    film_seconds: int
+    short_film: int
+    moviepy_parts: int
+    task_seconds: float
 
 
 FULL = Sizes(
-    repeats=5, long_seconds=60, cut_start=20, cut_seconds=5, clip_seconds=5, upload_bytes=100_000_000, posts=10
-)
-QUICK = Sizes(repeats=2, long_seconds=8, cut_start=3, cut_seconds=2, clip_seconds=4, upload_bytes=40_000_000, posts=3)
+    repeats=5, long_seconds=60, cut_start=20, cut_seconds=5, clip_seconds=5, upload_bytes=100_000_000, posts=10,
+    heavy=2, film_seconds=120, short_film=60, moviepy_parts=24, task_seconds=20,
+)  # fmt: skip
+QUICK = Sizes(
+    repeats=2, long_seconds=8, cut_start=3, cut_seconds=2, clip_seconds=4, upload_bytes=40_000_000, posts=3,
+    heavy=1, film_seconds=20, short_film=12, moviepy_parts=2, task_seconds=1,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

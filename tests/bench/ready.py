@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, `python -m tests.bench.ready FILE`: every order is answered at once with FILE."""
+"""A sandbox in a process of its own, `python -m tests.bench.ready FILE [SECONDS]`: orders are answered with FILE."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from runway_node.sandbox import Sandbox, serve
 
 
 def main() -> None:
-    """Serve until standard input closes."""
-    with serve(Sandbox(ready=Path(sys.argv[1]))) as served:
+    """Serve until standard input closes; each task takes SECONDS, none unless told."""
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    with serve(Sandbox(ready=Path(sys.argv[1]), seconds_per_task=seconds)) as served:
         sys.stdout.write(f"{served.url}\n")
         sys.stdout.flush()
         sys.stdin.read()
