@@ -15,7 +15,7 @@ from runway_node.sandbox import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "example_workflows").glob("*.py"))
-SECONDS = {"one_shot": 5.28, "several_shots": 4, "title_and_music": 3}
+SECONDS = {"a_long_clip": 5.28, "one_shot": 5.28, "several_shots": 4, "title_and_music": 3}
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,11 @@ import pytest
 
 from runway_node.engine import run
 from runway_node.media.probe import probe
+from runway_node.models import Step
 from runway_node.sandbox import serve
 from runway_node.settings import load_settings
+
+from ..media_clips import ffmpeg
 
 pytestmark = pytest.mark.slow
 END = 4.9
@@ -110,3 +113,66 @@ def test_it_was_ordered_once(done):
     """One accepted create, and no key at the storage servers."""
     counters = done[2].counters
     assert (counters.creates, counters.accepted, counters.leaked_keys) == (1, 1, 0)
+
+
+# --- long, turned, of a varying rate ---
+
+
+@pytest.fixture(scope="module")
+def minute(bunny, tmp_path_factory):
+    """The film's opening, again and again for a minute."""
+    path = tmp_path_factory.mktemp("minute") / "minute.mp4"
+    small = ["-vf", "scale=640:360", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]
+    ffmpeg("-stream_loop", 11, "-i", bunny, "-t", 60, *small, path)
+    return path
+
+
+def transformed(source, folder, provider="runway", **how):
+    """The clip, after one order at a sandbox of its own."""
+    with serve() as served:
+        where = {f"{provider}_key": "sandbox-key", f"{provider}_base_url": served.url}
+        settings = load_settings(provider=provider, data_dir=folder / "data", poll_interval=0.2, **where)
+        return run(source, Step(prompt="autumn leaves"), folder / "out.mp4", settings=settings, **how)
+
+
+def likeness(one, other, frames):
+    """How alike some frames of two clips are in their shapes, 1 at the most."""
+    found = []
+    with av.open(str(one)) as a, av.open(str(other)) as b:
+        pairs = zip(a.decode(video=0), b.decode(video=0), strict=True)
+        for index, pair in enumerate(pairs):
+            if index in frames:
+                edges = [np.abs(np.diff(frame.reformat(160, 90, "gray").to_ndarray().astype(float))) for frame in pair]
+                found.append(float(np.corrcoef(edges[0].ravel(), edges[1].ravel())[0, 1]))
+    return min(found)
+
+
+def test_a_minute_of_real_footage(minute, tmp_path):
+    """Cut at scene cuts or cross-faded; as long as before, in sync, its sound untouched."""
+    result = transformed(minute, tmp_path)
+    before, after = probe(minute), probe(result.path)
+    assert (after.frames, after.fps, after.width, after.height) == (before.frames, before.fps, 640, 360)
+    assert len(result.takes) == 3
+    assert likeness(minute, result.path, set(range(10, before.frames, 150))) > 0.8
+    assert np.abs(sound(minute, 59) - sound(result.path, 59)).max() < 0.01
+
+
+def test_a_turned_clip_stays_upright(bunny, tmp_path):
+    """A phone's clip of two calls: the result is as it is shown, not as it is stored."""
+    turned = tmp_path / "turned.mp4"
+    ffmpeg("-display_rotation", 90, "-stream_loop", 1, "-i", bunny, "-t", 8, "-c", "copy", turned)
+    result = transformed(turned, tmp_path, "cometapi")
+    before, after = probe(turned), probe(result.path)
+    assert (before.rotation, after.rotation, len(result.takes)) == (270, 0, 2)
+    assert (after.width, after.height, after.frames) == (720, 1280, before.frames)
+
+
+def test_a_varying_rate_keeps_the_clock(bunny, tmp_path):
+    """Frames missing here and there, two calls: constant afterwards, each moment where it was."""
+    varying = tmp_path / "varying.mp4"
+    thin = ["-vf", "select='not(eq(mod(n,5),2))'", "-fps_mode", "vfr", "-c:v", "libx264", "-c:a", "copy"]
+    ffmpeg("-stream_loop", 1, "-i", bunny, "-t", 8, *thin, varying)
+    result = transformed(varying, tmp_path, "cometapi")
+    before, after = probe(varying), probe(result.path)
+    assert (before.variable, after.variable, after.frames, after.fps) == (True, False, before.frames, before.fps)
+    assert np.abs(sound(varying, 7.5) - sound(result.path, 7.5)).max() < 0.01
