@@ -46,7 +46,7 @@ def tasks(json: flags.Json = False, debug: flags.Debug = False) -> None:
         for one in found:
             # Not in the table: an id that is folded cannot be copied.
             task = f"task {one.task_id}: " if one.task_id else ""
-            call = f" call {one.segment + 1}" if any(o.digest == one.digest and o.segment for o in found) else ""
+            call = f":{one.segment + 1}" if _several(found, one) else ""
             show.say(f"{short(one.digest)}{call}: {task}{one.advice}")
 
 
@@ -76,14 +76,20 @@ def takes(
             show.say(f"No take of {source} is owned" if source else "No take is owned yet: runway-node run makes one")
             return
         heads = ("order", "stored", "clip", "prompt", "seed", "take", "credits", "file")
-        show.table(heads, [_owned(one) for one in found])
+        show.table(heads, [_owned(one, several=_several(found, one)) for one in found])
 
 
-def _owned(one: OwnedTake) -> tuple[str, ...]:
+def _several(found: Iterable[OwnedTake | OpenOrder], one: OwnedTake | OpenOrder) -> bool:
+    """Whether the order has several calls, as far as the list shows."""
+    return any(other.digest == one.digest and other.segment for other in found)
+
+
+def _owned(one: OwnedTake, *, several: bool) -> tuple[str, ...]:
     cost = "not told" if one.credits is None else f"{one.credits:g}"
     where = str(one.path) if one.there else f"NOT HERE: {one.path} (stored by {one.store})"
     return (
-        short(one.digest), _when(one.at), one.source, _words(one.prompt), str(one.seed), str(one.take), cost, where,
+        short(one.digest) + (f":{one.segment + 1}" if several else ""), _when(one.at), one.source, _words(one.prompt),
+        str(one.seed), str(one.take), cost, where,
     )  # fmt: skip
 
 

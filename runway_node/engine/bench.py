@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import Interrupted
@@ -21,7 +19,7 @@ from .obtaining import Obtained
 from .order import Named
 from .paying import Prepared, prepared
 from .report import Report
-from .slots import HEARD_WITHIN
+from .turns import HEARD_WITHIN, Turns
 
 
 def clip_path(folder: Path, segment: Segment) -> Path:
@@ -42,7 +40,7 @@ class Workbench:
 
     def __init__(self, named: Named, folder: Path, clips: dict[int, Prepared], fitting: Fitting) -> None:
         self._named, self._folder, self._clips, self.fitting = named, folder, clips, fitting
-        self._encoders = threading.BoundedSemaphore(cores())
+        self._encoders = Turns(cores())
         self._fitted = [threading.Event() for _ in named.plan.segments]
         self._rendering: threading.Thread | None = None
         self._rendered = [threading.Event() for _ in named.plan.segments]
@@ -59,7 +57,8 @@ class Workbench:
         if isinstance(order.source, Frames) and len(order.plan.segments) > 1:
             self._wait_for_frames(desk, segment, order.source)
         else:
-            with self._encoder(desk):
+            # What is to be sent goes before what is here: the provider takes longer than we do.
+            with self._encoders.take((0, segment.index), desk.stop):
                 path = clip_path(self._folder, segment)
                 self._clips[segment.index] = prepared(order, segment, order.source, path, desk)
         return self._clips[segment.index]
@@ -121,17 +120,7 @@ class Workbench:
 
     def fitted(self, desk: Desk, segment: Segment, got: Obtained) -> Obtained:
         """The take made to fit, ready to be joined."""
-        with self._encoder(desk):
+        with self._encoders.take((1, segment.index), desk.stop):
             strip = self.fitting.make(desk, segment, got.take, got.answer)
         self._fitted[segment.index].set()
         return got._replace(strip=strip)
-
-    @contextlib.contextmanager
-    def _encoder(self, desk: Desk) -> Iterator[None]:
-        while not self._encoders.acquire(timeout=HEARD_WITHIN):
-            if desk.stop.is_set():
-                raise Interrupted("Stopped while another clip was encoded")
-        try:
-            yield
-        finally:
-            self._encoders.release()

@@ -15,6 +15,7 @@ from ..ledger import Attempt, Books, Ledger, Moved, State
 from ..models import Phase
 from ..settings import KEY_VARIABLES, Settings
 from .report import Report
+from .turns import Turns
 
 log = logging.getLogger("runway_node")
 
@@ -41,7 +42,7 @@ class Desk:
         stop: Heard by every wait.
         report: Tells what happens.
 
-    Of the calls that one run works on, one at a time has its `turn` to wait for a slot, and `freed` wakes it.
+    Of the calls that one run works on, one at a time has its turn to wait for a slot, and `freed` wakes it.
 
     """
 
@@ -52,7 +53,7 @@ class Desk:
         self.token = token
         self.stop = stop
         self.report = report
-        self.turn = threading.Lock()
+        self.slot_turns = Turns(1)
         self.freed = threading.Event()
         self._clients: dict[tuple[str, str, str], Client] = {}
         self._behind: dict[tuple[str, str, int], Behind] = {}
@@ -69,7 +70,7 @@ class Desk:
     def beside(self, *, report: Report | None = None, stop: threading.Event | None = None) -> Desk:
         """The same desk with clients of its own, telling somebody else or hearing another stop."""
         desk = Desk(self.settings, self.ledger, self.token, stop or self.stop, report or self.report)
-        desk._behind, desk.turn, desk.freed = self._behind, self.turn, self.freed
+        desk._behind, desk.slot_turns, desk.freed = self._behind, self.slot_turns, self.freed
         return desk
 
     def hearing(self, stop: threading.Event) -> Desk:

@@ -93,6 +93,7 @@ class Fitting:
             stop=desk.stop,
             on_frame=lambda n: desk.report("conforming", fraction=min(1.0, n / fit.frames)),
         )
+        desk.report("conforming", fraction=1.0)
         return strip
 
     def film(self, desk: Desk, strips: Sequence[Strip]) -> Film:

@@ -11,15 +11,13 @@ from ..ledger import Attempt, Moved
 from .desk import Desk
 from .order import Order
 from .orphans import Orphans
+from .turns import HEARD_WITHIN
 
 BALANCE_HOLDS = 30.0
 """Seconds for which a balance is still the one "just before" the POST."""
 
 SLOT_PAUSE = 1.0
 """Seconds between two looks for a free slot; one that this run gives back itself is heard of at once."""
-
-HEARD_WITHIN = 0.1
-"""Seconds after which a stop is heard while waiting for one."""
 
 
 def wait_for_slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
@@ -32,12 +30,8 @@ def wait_for_slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
         Moved: Somebody else took the claim over.
 
     """
-    while not desk.turn.acquire(timeout=HEARD_WITHIN):
-        _heed(desk)
-    try:
+    with desk.slot_turns.take((row.position,), desk.stop):
         return _next(desk, desk.caught_up(row), order)
-    finally:
-        desk.turn.release()
 
 
 def _heed(desk: Desk) -> None:

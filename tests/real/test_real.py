@@ -122,7 +122,7 @@ def test_it_was_ordered_once(done):
 def minute(bunny, tmp_path_factory):
     """The film's opening, again and again for a minute."""
     path = tmp_path_factory.mktemp("minute") / "minute.mp4"
-    small = ["-vf", "scale=640:360", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]
+    small = ["-vf", "fps=25,scale=640:360", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]
     ffmpeg("-stream_loop", 11, "-i", bunny, "-t", 60, *small, path)
     return path
 
