@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import subprocess
+import sys
 import threading
 from fractions import Fraction
 
@@ -329,3 +332,46 @@ def test_keyframes_of_a_person_reach_their_calls(quick):
     told = [task.body.get("keyframes", []) for task in quick.sandbox.tasks.values()]
     moments = sorted(frame["seconds"] for given in told for frame in given)
     assert (moments, len(told)) == (pytest.approx([1.0, 12.0 - 213 / 25]), 3)
+
+
+# --- killed, and on Postgres ---
+
+
+def _program(studio, out, **values):
+    """The program, ordering the film in a process of its own."""
+    settings = studio.settings(**values)
+    env = {
+        **os.environ, **studio.served.env("cometapi"), "RUNWAY_NODE_DATA_DIR": str(settings.data_dir),
+        "RUNWAY_NODE_POLL_INTERVAL": "0.2", "RUNWAY_NODE_PROVIDER": "cometapi",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "runway_node", "run", str(studio.film), "-p", "dusk", "-o", str(out)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_from_what_is_paid(quick):
+    """Without a word of warning, all three calls under way: the next run fetches them, and sends nothing."""
+    quick.sandbox.options = quick.sandbox.options.model_copy(update={"seconds_per_task": 3600.0})
+    out = quick.folder / "out.mp4"
+    with _program(quick, out) as program:
+        until(lambda: [one.state for one in runway_node.orders(settings=quick.settings())] == ["submitted"] * 3)
+        program.kill()
+    clock = quick.sandbox.clock
+    quick.sandbox.clock = lambda: clock() + 7200
+    result = quick(out=out)
+    assert (result.frames, result.owned, quick.creates) == (325, 3, 3)
+    assert [path.name for path in (quick.settings().data_dir / "work").iterdir()] == []
+
+
+@pytest.mark.slow
+def test_on_postgres_it_is_paid_once_too(quick, database):
+    """Side by side, again, and by two runs at once."""
+    values = {"database_url": database}
+    results = []
+    crew = [threading.Thread(target=lambda: results.append(quick(values=values))) for _ in range(2)]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join()
+    assert ([result.frames for result in results], quick.creates) == ([325, 325], 3)
+    assert quick(values=values).spent == 0
