@@ -44,18 +44,22 @@ def _numbered(number: int) -> np.ndarray:
 def numbers(path: Path) -> list[int]:
     """The number that each frame of *path* shows: a bit is lit where it is lighter than its opposite below it."""
     with av.open(str(path)) as container:
-        return [_read(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+        return [read(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
 
 
-def _read(gray: np.ndarray) -> int:
+def read(gray: np.ndarray) -> int:
+    """The number that a picture shows, height x width of luma."""
     high, wide = gray.shape
-    upper, lower = (gray[start * high // HEIGHT : (start + 16) * high // HEIGHT].mean(axis=0) for start in (64, 100))
-    columns = [
-        slice((LEFT + 3 + bit * PITCH) * wide // WIDTH, (LEFT + BLOCK - 3 + bit * PITCH) * wide // WIDTH)
-        for bit in range(BITS)
-    ]
+    upper, lower = (gray[_inner(start, 28, high, HEIGHT)].mean(axis=0) for start in (58, 94))
+    columns = [_inner(LEFT + bit * PITCH, BLOCK, wide, WIDTH) for bit in range(BITS)]
     lit = (upper[column].mean() > lower[column].mean() for column in columns)
     return _counted(sum(int(on) << bit for bit, on in enumerate(lit)))
+
+
+def _inner(start: int, length: int, size: int, of: int) -> slice:
+    """The inner half of a stretch, in a picture that may be scaled; a pixel at the least."""
+    begin, end = ((4 * start + part * length) * size // (4 * of) for part in (1, 3))
+    return slice(begin, max(end, begin + 1))
 
 
 def _counted(code: int) -> int:

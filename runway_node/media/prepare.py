@@ -154,7 +154,9 @@ def filters(probe: Probe, cut: Cut) -> list[str]:
     """The chain from the seek point to the sent frames, first frame at zero."""
     chain = [on_grid(probe, cut.first)]
     if cut.divide > 1:
-        chain.append(f"select='not(mod(n,{cut.divide}))',setpts=N/({probe.fps / cut.divide})/TB")
+        rate = probe.fps / cut.divide
+        # The link's own rate is told anew, or what is cloned behind the frames would follow at the old one.
+        chain.append(f"select='not(mod(n,{cut.divide}))',setpts=N/({rate})/TB,fps={rate}:round=near:start_time=0")
     if cut.clones:
         chain.append(f"trim=end_frame={cut.frames - cut.clones}")
     if probe.hdr:

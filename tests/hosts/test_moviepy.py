@@ -25,7 +25,7 @@ from runway_node.media.shapes import Frames
 from runway_node.models import Event, Policy, Result, Step
 from runway_node.settings import load_settings
 
-from ..media_clips import BITS, HEIGHT, WIDTH, X264, barcode, ffmpeg
+from ..media_clips import HEIGHT, WIDTH, X264, barcode, ffmpeg, read
 
 # moviepy leaves its sound reader's pipes to the garbage collector, also when the clip is closed.
 pytestmark = [
@@ -39,10 +39,7 @@ RATES = {"25": 25.0, "24000/1001": 24000 / 1001, "60000/1001": 59.94}
 
 def number(frame) -> int:
     """The number that a frame of a barcode clip shows."""
-    high, wide = frame.shape[:2]
-    rows = slice(75 * high // HEIGHT, 105 * high // HEIGHT)
-    spans = [slice((24 + b * 23) * wide // WIDTH, (34 + b * 23) * wide // WIDTH) for b in range(BITS)]
-    return sum(1 << b for b, span in enumerate(spans) if frame[rows, span].mean() > 130)
+    return read(frame.mean(axis=2))
 
 
 def shown(clip) -> list[int]:
