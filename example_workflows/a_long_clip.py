@@ -16,4 +16,5 @@ step = Step(prompt="the same scene at dusk, warm low light", overlap=12)
 for call in plan(source, step).segments:
     print(f"frames [{call.first}, {call.last}), {float(call.seconds):.2f} s: {call.why}")
 result = run(source, step, out, policy=Policy(max_seconds=60), on_progress=show)
-print(f"{result.path}: {result.frames} frames, {len(result.takes)} takes, {result.cost:g} credits")
+cost = "a cost the provider does not state" if result.cost is None else f"{result.cost:g} credits"
+print(f"{result.path}: {result.frames} frames, {len(result.takes)} takes, {cost}")

@@ -70,7 +70,7 @@ class StepError(WrongUse):
 
 
 class SourceError(WrongUse):
-    """The clip is missing, unreadable, not a video, or not of a length the model takes."""
+    """The clip is missing, unreadable, or not a video; or there is no frame in the range."""
 
 
 class OutputError(WrongUse):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+import runway_node
 from runway_node import errors
 from runway_node.engine import plan, run
 from runway_node.media.probe import probe
 from runway_node.models import Step
 
-from .media_clips import barcode, numbers
+from .media_clips import barcode, ffmpeg, numbers
 from .studio import SHORT
 
 FORMATS = {"prores": ("prores", ".mov"), "sdr_rec709_10bit": ("hevc", ".mp4")}
@@ -67,3 +68,21 @@ def test_ten_bits_are_kept_in_webm_too(runway_sandbox, film, tmp_path):
     step = Step(prompt="autumn", output_format="sdr_rec709_10bit")
     result = run(film, step, tmp_path / "out.webm", end=2, settings=runway_sandbox.settings("runway"))
     assert (probe(result.path).codec, probe(result.path).depth) == ("vp9", 10)
+
+
+def test_an_odd_size_is_kept_in_ten_bits(runway_sandbox, tmp_path):
+    """As 4:4:4: chroma in pairs of pixels would not fit."""
+    odd = tmp_path / "odd.mkv"
+    size = ["-vf", "scale=321:181,format=yuv444p", "-c:v", "ffv1"]
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=2", *size, odd)
+    step = Step(prompt="autumn", output_format="sdr_rec709_10bit")
+    found = probe(run(odd, step, settings=runway_sandbox.settings("runway")).path)
+    assert (found.width, found.height, found.depth, found.codec) == (321, 181, 10, "hevc")
+
+
+def test_an_export_of_prores_wants_such_a_container_too(runway_sandbox, film, tmp_path):
+    """Not an error of the muxer's."""
+    settings, step = runway_sandbox.settings("runway"), Step(prompt="autumn", output_format="prores")
+    digest = run(film, step, end=2, settings=settings).digest
+    with pytest.raises(errors.OutputError, match="cannot hold ProRes"):
+        runway_node.export(digest, tmp_path / "out.mp4", settings=settings)

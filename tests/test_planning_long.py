@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from runway_node import errors
@@ -46,6 +46,7 @@ ways = some.fixed_dictionaries(
 scenes = some.lists(some.integers(1, 36_000), max_size=40)
 
 
+@settings(deadline=None)
 @given(clip=clips, model=models, way=ways, cuts=scenes)
 def test_every_frame_is_covered_once_but_in_overlaps(clip, model, way, cuts):
     """Each piece begins where the one before it ends, less the frames they share; nothing is missing at either end."""
@@ -60,6 +61,7 @@ def test_every_frame_is_covered_once_but_in_overlaps(clip, model, way, cuts):
     assert sum(piece.last - piece.first for piece in plan.segments) == frames + shared
 
 
+@settings(deadline=None)
 @given(clip=clips, model=models, way=ways, cuts=scenes)
 def test_every_call_is_within_the_models_seconds(clip, model, way, cuts):
     """Of several calls each is a sent frame shorter than the model's most, and none shorter than its least."""
@@ -73,6 +75,7 @@ def test_every_call_is_within_the_models_seconds(clip, model, way, cuts):
         assert 0 <= piece.sent_first <= piece.first < piece.last <= piece.sent_last <= frames
 
 
+@settings(deadline=None)
 @given(clip=clips, model=models, overlap=some.sampled_from([0, 6, 12]))
 def test_equal_calls_are_of_one_length_and_as_few_as_can_be(clip, model, overlap):
     """No short tail: no two differ by more than a frame, and one call less would not hold the clip."""
@@ -86,6 +89,7 @@ def test_equal_calls_are_of_one_length_and_as_few_as_can_be(clip, model, overlap
         assert count * bounds_of(probe, step, model).most - (count - 1) * overlap < frames
 
 
+@settings(deadline=None)
 @given(clip=clips, cuts=scenes)
 def test_scene_cuts_add_no_call(clip, cuts):
     """Where "auto" cuts elsewhere than evenly, it pays no more calls, and no more seconds, for it."""
@@ -137,6 +141,11 @@ def test_an_overlap_that_leaves_no_room_is_wrong_use():
     """It is told with what a call holds."""
     with pytest.raises(errors.StepError, match="An overlap of 60 frames is too long for calls of at most 119"):
         planned(30, overlap=60)
+
+
+def test_an_overlap_says_nothing_where_there_is_one_call():
+    """There is nothing to overlap."""
+    assert len(planned(3, overlap=60).segments) == 1
 
 
 def test_formats_cost_their_surcharge():

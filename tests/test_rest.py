@@ -128,6 +128,26 @@ def test_what_cannot_be_copied_is_encoded_once_and_said(tmp_path, serving, name,
     assert any(f"encoded again: {why}" in warning for warning in result.warnings)
 
 
+def test_hidden_frames_stay_hidden(tmp_path, serving):
+    """Those that an edit list hides, as a phone's trimming does, are no packets to be copied."""
+    whole = barcode(tmp_path / "whole.mp4", "25", 200, *X264, "-g", "25")
+    trimmed = tmp_path / "trimmed.mp4"
+    ffmpeg("-ss", 1.2, "-i", whole, "-c", "copy", trimmed)
+    before = numbers(trimmed)
+    result = run(trimmed, "autumn", tmp_path / "out.mp4", start=2, end=4, keep_rest=True, settings=serving(tmp_path))
+    after = numbers(result.path)
+    assert len(after) == probe(trimmed).frames
+    assert (after[:50], after[100:]) == (before[:50], before[100:])
+    assert any("hidden" in warning for warning in result.warnings)
+
+
+def test_another_shape_has_no_rest(tmp_path, serving):
+    """It is told before anything is paid."""
+    source = barcode(tmp_path / "a.mp4", "25", 100)
+    with pytest.raises(errors.StepError, match="Leave aspect or keep_rest out"):
+        run(source, Step(prompt="autumn", aspect="1:1"), end=2, keep_rest=True, settings=serving(tmp_path))
+
+
 def test_range_and_whole_are_two_files_of_one_order(tmp_path, serving):
     """The second costs nothing; neither passes for the other."""
     source, settings = barcode(tmp_path / "a.mp4", "25", 200), serving(tmp_path)

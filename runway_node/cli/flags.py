@@ -56,7 +56,8 @@ CutAt = Annotated[
     str | None,
     typer.Option(
         metavar="auto|scenes|equal",
-        help="Where a clip longer than one call is cut: at a scene cut near by, at scene cuts only, or evenly.",
+        help="Where a clip longer than one call is cut: at a scene cut near by, at scene cuts wherever there are some, "
+        "or evenly.",
     ),
 ]
 Overlap = Annotated[

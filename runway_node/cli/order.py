@@ -74,7 +74,7 @@ def plan(
     key: flags.Key = None, reference: flags.Reference = None, keyframe: flags.KeyframeFlag = None,
     aspect: flags.Aspect = None, moderation: flags.Moderation = None, output_format: flags.OutputFormat = None,
     cut_at: flags.CutAt = None, overlap: flags.Overlap = None, continuity: flags.Continuity = None,
-    max_seconds: flags.MaxSeconds = None, max_credits: flags.MaxCredits = None,
+    keep_rest: flags.KeepRest = False, max_seconds: flags.MaxSeconds = None, max_credits: flags.MaxCredits = None,
     max_credits_per_day: flags.MaxCreditsPerDay = None, timeout: flags.Timeout = None,
     queue_timeout: flags.QueueTimeout = None, on_timeout: flags.OnTimeout = None,
     on_interrupt: flags.OnInterrupt = None, delivery: flags.Delivery = None, conform: flags.Conform = None,
@@ -87,7 +87,9 @@ def plan(
     with reporting(json=json, debug=debug) as show:
         from ..engine import plan as look_ahead
 
-        found = look_ahead(source, flags.step(given), **flags.span(start, end), policy=flags.policy(given))
+        found = look_ahead(
+            source, flags.step(given), **flags.span(start, end), policy=flags.policy(given), keep_rest=keep_rest
+        )
         tell_plan(show, found)
 
 

@@ -98,6 +98,7 @@ def plan(
     end: Seconds = None,
     policy: Policy | None = None,
     settings: Settings | None = None,
+    keep_rest: bool = False,
 ) -> Plan:
     """What `run` would do and cost; sends nothing and needs no key (without one: Runway's default model).
 
@@ -113,7 +114,10 @@ def plan(
         if any(settings.has_key(p) for p in KEY_VARIABLES):
             raise
         provider = "runway"
-    return with_standing(decide(_source(source), step, start, end, policy or Policy(), settings, provider))
+    policy = policy or Policy()
+    return with_standing(
+        decide(_source(source), step, start, end, policy, settings, provider, keep_rest=keep_rest)
+    )
 
 
 async def run_async(

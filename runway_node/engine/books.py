@@ -34,7 +34,7 @@ from .desk import Desk
 from .fetching import take_path
 from .files import abandoned, beside, check_output, workshop
 from .finishing import already, finished, refused, variant_of
-from .fitting import Fitting
+from .fitting import Fitting, check_holds
 from .obtaining import Obtained
 from .report import Report
 from .stop import Stop
@@ -140,7 +140,7 @@ def export(
     """Write an owned order's finished file to *out*; made again from its takes where it is not there any more.
 
     Args:
-        which: The start of the order's digest, or a task's id.
+        which: The start of the order's digest, or a task's id: of any of its calls, it is the whole order's file.
         untouched: The take itself, exactly as the provider made it: neither length, rate nor sound are mended. Of an
             order of several calls one must be named: the start of its digest and ":3", or the task's id.
         force: Replace *out* if it exists.
@@ -163,6 +163,8 @@ def export(
         order = rows[0][1]
         check_output(path, Path(order.path), settings, token, ledger.needed)
         policy = policy or Policy()
+        if not untouched:
+            check_holds(path, step_of(order))
         if untouched:
             return _copied(desk, order, _only(desk, rows), path, force=force)
         variant = variant_of(policy, path.suffix.lower())

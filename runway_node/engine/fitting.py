@@ -59,6 +59,11 @@ class Fitting:
         plain = fit_of(plan, plan.segments[0], order.probe, order.step, order.policy)
         return look_at_rest(order.source, order.probe, plain, self.suffix, plan.first, plan.last)
 
+    def tell(self, desk: Desk) -> None:
+        """Say what of the rest cannot be copied; before anything is paid."""
+        if self.rest is not None and self.rest.why:
+            desk.report.warn(f"the rest of the clip is encoded again: {self.rest.why}", lasting=True)
+
     @property
     def frames(self) -> int:
         """How many frames the film has."""
@@ -102,8 +107,6 @@ class Fitting:
         parts = self._with_seams(desk, strips)
         delay = 0
         if self.rest is not None and isinstance(order.source, Path):
-            if self.rest.why:
-                desk.report.warn(f"the rest of the clip was encoded again: {self.rest.why}", lasting=True)
             fit = self.fit(self.named.plan.segments[0])
             parts = around(
                 order.source, order.probe, fit, self.suffix, self.rest, parts, self.folder, stop=desk.stop

@@ -103,6 +103,9 @@ def decide(
     probe = source.probe() if isinstance(source, Frames) else look(source)
     plan = make_plan(probe, step, model, policy, start=start, end=end)
     check_keyframes(plan, step, model)
+    if keep_rest and ((plan.width, plan.height) != (probe.width, probe.height) or probe.hdr):
+        other = "standard range" if probe.hdr else f"{plan.width}x{plan.height}"
+        raise StepError(f"The clip's rest cannot be kept beside a part in {other}", "Leave aspect or keep_rest out")
     for picture in stills(step):
         if picture.url is None:
             picture_bytes(picture, model.picture_chars)

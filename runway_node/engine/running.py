@@ -57,7 +57,9 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
                     clear_remote(desk, to_clear(desk, row, order.policy))
             return there.model_copy(update={"warnings": tuple(dict.fromkeys((*there.warnings, *report.warnings)))})
         _tell_unlike(desk, named)
-        bench = Workbench(named, folder, clips, Fitting(named, folder, suffix_for(order.step, out)))
+        fitting = Fitting(named, folder, suffix_for(order.step, out))
+        fitting.tell(desk)
+        bench = Workbench(named, folder, clips, fitting)
         with contextlib.closing(bench):
             got = _obtained(desk, named, terms or _terms(order, ledger), bench, began)
         return finished(desk, bench.fitting, got, out, force=force)

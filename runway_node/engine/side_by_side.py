@@ -96,14 +96,19 @@ class _Shift(Generic[T]):
 
 def _told(errors: dict[int, BaseException], here: int, count: int, *, stopped: bool) -> BaseException:
     """The worst of the errors; calls that were only not sent for another's sake are counted, not told."""
-    idle = {index for index, error in errors.items() if isinstance(error, Interrupted) and not stopped}
+    idle = {
+        index for index, error in errors.items() if isinstance(error, Interrupted) and not (stopped and error.task_id)
+    }
     told = {index: error for index, error in errors.items() if index not in idle} or errors
     rank = {code: place for place, code in enumerate(WORST_FIRST)}
     order = sorted(told, key=lambda index: (rank.get(getattr(told[index], "exit_code", 1), 3), index))
     first = told[order[0]]
     if not isinstance(first, RunwayNodeError):
         return first
-    what = [f"call {index + 1} of {count}: {getattr(told[index], 'what', told[index])}".rstrip(".") for index in order]
+    said: dict[str, list[int]] = {}
+    for index in order:
+        said.setdefault(str(getattr(told[index], "what", told[index])).rstrip("."), []).append(index + 1)
+    what = [f"call {', '.join(map(str, calls))} of {count}: {text}" for text, calls in said.items()]
     what[0] = what[0][0].upper() + what[0][1:]
     rest = f"{here} of {count} takes are here, {len(idle)} calls were not sent"
     first.what = f"{'; '.join(what)}; {rest}: the same order again pays only for what is missing"

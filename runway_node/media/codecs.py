@@ -50,6 +50,7 @@ HEVC_10 = Codec(
      "log-level=error:open-gop=0:keyint=48:bframes=2:info=0"),
     ("yuv420p10le",),
 )  # fmt: skip
+HEVC_10_444 = HEVC_10._replace(pix_fmts=("yuv444p10le",))
 PRORES = Codec(
     # ProRes 4444, the provider's default profile; ffmpeg reads it as 12 bits, with or without alpha.
     "prores",
@@ -70,9 +71,10 @@ def codec_for(fit: Fit, suffix: str) -> Codec:
     deep = fit.quality == "sdr_rec709_10bit"
     if suffix == ".webm":
         return VP9_10 if deep else VP9
+    odd = fit.width % 2 or fit.height % 2
     if deep:
-        return HEVC_10
-    codec = H264_444 if fit.width % 2 or fit.height % 2 else H264
+        return HEVC_10_444 if odd else HEVC_10
+    codec = H264_444 if odd else H264
     if fit.sps_id is not None:
         return codec._replace(args=(*codec.args, "-x264-params", f"sps-id={fit.sps_id}"))
     return codec

@@ -114,8 +114,9 @@ def _scan(source: Path, probe: Probe) -> _Scan | None:
         packets = [
             (packet.pts, packet.is_keyframe and (probe.codec != "h264" or avcc.refreshes(bytes(packet))))
             for packet in container.demux(stream)
-            if packet.size and not packet.is_discard
+            if packet.size
         ]
+    # Frames that an edit list hides are packets too, and would be seen again.
     if len(packets) != probe.frames or any(pts is None for pts, _ in packets):
         return None
     ranks = {pts: rank for rank, pts in enumerate(sorted(pts for pts, _ in packets if pts is not None))}

@@ -20,8 +20,8 @@ class Event(Frozen):
     """One thing that happened while an order runs; what `on_progress` is called with.
 
     Args:
-        phase: Where the order is. A change of its state in the ledger is an event of that state's name; "queued" and
-            "running" are the provider's word; "retrying" and "warning" may come in any phase.
+        phase: Where the order, or the call, is. A change of its state in the ledger is an event of that state's name;
+            "queued" and "running" are the provider's word; "retrying" and "warning" may come in any phase.
         message: One line for a person.
         fraction: How much of this phase is done, 0 to 1; None where nobody knows.
         overall: How much of the whole order is done, 0 to 1, never falling.
@@ -29,7 +29,7 @@ class Event(Frozen):
         task_id: The remote task, once there is one.
         digest: The order, once it is known.
         attempt: Which paid call for this segment it is, from 1.
-        segment, segments: Which of how many paid calls this is about, counted from 0.
+        segment, segments: Which of how many paid calls this is about, from 0; 0 of 1 where it is about the whole order.
         seconds: How long the task has been queued or running, in those phases.
         credits: The cost the provider stated so far, if it did.
 
@@ -75,7 +75,7 @@ class Result(Frozen):
 
     Args:
         path: The finished file.
-        frames: How many frames it has: those of the range that was asked for.
+        frames: How many frames it has: those of the range that was asked for, with `keep_rest` the whole clip's.
         takes: What was paid for, as the providers made it.
         cost: Credits the provider says were charged for its takes; None where it does not say.
         spent: What of that this run added: 0 where all takes were owned before; None where the provider does not say.

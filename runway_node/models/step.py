@@ -19,6 +19,7 @@ OVERLAP = 6
 """Frames that two calls share unless told otherwise: a quarter of a second at 24 fps."""
 
 MOST_OVERLAP = 240
+"""Frames: ten seconds at 24 fps, more than any cross-fade wants."""
 
 T = TypeVar("T")
 
@@ -39,7 +40,8 @@ class Step(Frozen):
         output_format: What the model is asked to answer with: "mp4", or where it has them, at a surcharge, "prores" and
             "sdr_rec709_10bit". The result keeps that quality.
         cut_at: Where a clip longer than one call is cut: "auto", at a scene cut where one lies near a wanted place;
-            "scenes", at scene cuts wherever there are some; "equal", in calls of one length.
+            "scenes", at scene cuts wherever there are some; "equal", in calls of one length. For calls that are
+            chained "auto" is "equal": the picture handed on must not be another scene's.
         overlap: Frames that two calls share, and that are cross-faded, where no scene cut parts them; unset: 6, or none
             where calls are chained by keyframes.
         continuity: How the look is held over several calls: "seed", the same one for all, side by side; or "keyframe",

@@ -213,8 +213,10 @@ def check(step: Step, model: Model, table: tuple[Model, ...] = MODELS) -> None:
     if step.aspect is not None and step.aspect not in model.shapes:
         raise StepError(f"{model.name} has no aspect {step.aspect}", f"It has {', '.join(model.shapes)}")
     if step.output_format not in model.formats:
+        able = [f"{r.name} ({r.provider})" for r in table if step.output_format in r.formats and not r.retired]
         raise StepError(
-            f"output_format {step.output_format!r} is not supported yet", f"Use {' or '.join(model.formats)}"
+            f"{model.name} on {model.provider} has no output_format {step.output_format!r}",
+            f"Use {' or '.join([*model.formats, *able])}",
         )
 
 

@@ -112,11 +112,13 @@ def segments_of(
     probe: Probe, step: Step, model: Model, first: int, last: int, cuts: Sequence[int] | None
 ) -> tuple[Segment, ...]:
     """The paid calls for source frames [first, last)."""
+    if _sent(last - first, probe, model) / sent_rate(probe, model) <= model.seconds_max:
+        nothing = Bounds(least=1, most=last - first, overlap=0, cut_at="equal")
+        return (_segment(probe, model, 0, Piece(first, last), nothing, last=True),)
     bounds = bounds_of(probe, step, model)
     if cuts is None:
         bounds = bounds._replace(cut_at="equal")
-    whole = _sent(last - first, probe, model) / sent_rate(probe, model) <= model.seconds_max
-    pieces = [Piece(first, last)] if whole else cut(first, last, bounds, cuts or ())
+    pieces = cut(first, last, bounds, cuts or ())
     if any(earlier.overlap + later.overlap >= later.last - later.first for earlier, later in pairwise(pieces)):
         raise _too_long(bounds)
     final = len(pieces) - 1
@@ -253,6 +255,6 @@ def _losses(probe: Probe, divide: int, sent: tuple[int, int], target: tuple[int,
         said.append(f"{probe.depth} bits are sent as 8" if kept else f"{probe.depth} bits become 8")
     if probe.alpha:
         said.append("transparency is lost")
-    if (target[0] % 2 or target[1] % 2) and step.output_format == "mp4":
+    if (target[0] % 2 or target[1] % 2) and step.output_format != "prores":
         said.append("an odd size is kept as 4:4:4, which some players do not show")
     return tuple(said)
