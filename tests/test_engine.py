@@ -717,6 +717,7 @@ def test_force_replaces_an_existing_output(order):
 
 def test_an_output_that_appeared_meanwhile_is_left_alone(order):
     """The result stays in the data folder, is warned of, and its path is the result's."""
+    order.set(seconds_per_task=1.0)
     order.on("running", lambda: order.out.write_text("theirs"))
     result = order()
     assert (order.out.read_text(), probe(result.path).frames, order.leftovers()) == ("theirs", 50, [])

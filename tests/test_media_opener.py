@@ -97,3 +97,20 @@ def test_whole_or_nothing(tmp_path):
         raise Pressed
     assert path.read_bytes() == b"first"
     assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_what_ended_before_anybody_looked_is_counted(monkeypatch):
+    """A process may be over before its caller comes to wait for it; its frames are told all the same."""
+    from runway_node.media import opener
+
+    honest = opener._Work.wait
+
+    def late(work):
+        work._reader.join()
+        honest(work)
+
+    monkeypatch.setattr(opener._Work, "wait", late)
+    told = []
+    source = ["-f", "lavfi", "-i", "color=size=16x16:rate=10:duration=1"]
+    assert opener.run_ffmpeg([*source, "-f", "null", "-"], on_frame=told.append) == 10
+    assert told == [10]

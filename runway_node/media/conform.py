@@ -46,11 +46,9 @@ def verify(path: Path, task_id: str) -> Probe:
 
 def _decode(path: Path) -> int:
     """How many frames decode; in a process of its own, for a decoder holds many pictures."""
-    counted = [0]
     look_only = ["-xerror", "-skip_loop_filter", "all"]  # what that filter smooths changes no error
     shown = ["-map", "0:V:0", "-fps_mode", "passthrough", "-f", "null", "-"]
-    run_ffmpeg([*look_only, *source_args(path), *shown], on_frame=counted.append)
-    return counted[-1]
+    return run_ffmpeg([*look_only, *source_args(path), *shown])
 
 
 def conform(

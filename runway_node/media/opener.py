@@ -89,7 +89,7 @@ def run_ffmpeg(
     on_frame: Callable[[int], None] | None = None,
     feed: Iterable[Buffer] | None = None,
     folder: str | None = None,
-) -> None:
+) -> int:
     """Run one ffmpeg process to its end.
 
     Args:
@@ -98,6 +98,9 @@ def run_ffmpeg(
         on_frame: Called with the number of frames written so far, in the caller's thread; what it raises ends the work.
         feed: Written to its standard input.
         folder: Where it runs: names within filters are taken from there.
+
+    Returns:
+        How many frames it wrote.
 
     Raises:
         MediaError: It failed, or the disk is full.
@@ -133,6 +136,7 @@ def run_ffmpeg(
     if process.returncode != 0:
         work.heed()
         raise _failure(complaint, args)
+    return work.frames
 
 
 _APART: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
@@ -154,7 +158,7 @@ class _Work:
         self._process = process
         self._stop = stop
         self._on_frame = on_frame
-        self._frames = self._told = 0
+        self.frames = self._told = 0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if stop is not None:
@@ -180,6 +184,7 @@ class _Work:
             self._reader.join(HEARD_WITHIN / 2)
             self.heed()
             self._tell()
+        self._tell()  # it may have ended before anybody looked
         self._process.wait()
 
     def heed(self) -> None:
@@ -187,8 +192,8 @@ class _Work:
             raise Interrupted("Stopped while ffmpeg was at work")
 
     def _tell(self) -> None:
-        if self._on_frame is not None and self._frames > self._told:
-            self._told = self._frames
+        if self._on_frame is not None and self.frames > self._told:
+            self._told = self.frames
             self._on_frame(self._told)
 
     def _read(self) -> None:
@@ -196,7 +201,7 @@ class _Work:
         for line in self._process.stdout:
             name, _, value = line.strip().partition(b"=")
             if name == b"frame" and value.isdigit():
-                self._frames = int(value)
+                self.frames = int(value)
 
     def _watch(self, stop: threading.Event) -> None:
         # A write to a full pipe hears nothing: end the process under it.
