@@ -29,7 +29,8 @@ CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,og
 PROTOCOLS = "file,pipe"
 # Titles in an old encoding are no reason to refuse a clip; PyAV 19 takes them anyhow and has no such argument.
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-_UNSEEN: Any = [{"skip_frame": "all"}]
+_GUARD = {"format_whitelist": CONTAINERS, "protocol_whitelist": PROTOCOLS}
+_UNSEEN = {"skip_frame": "all"}
 HEARD_WITHIN = 0.2
 """Seconds after which a stop is heard while ffmpeg works."""
 
@@ -55,7 +56,7 @@ def open_container(path: Path, *, packets_only: bool = False) -> av.container.In
     """Open *path* with PyAV, guarded.
 
     Args:
-        packets_only: For a file of one stream, of our own: nothing is decoded, which takes a fourth of the time.
+        packets_only: Nothing is decoded to know more of the streams, which takes a fourth of the time.
 
     Raises:
         SourceError: It is missing, empty, or not one of the containers.
@@ -70,8 +71,7 @@ def open_container(path: Path, *, packets_only: bool = False) -> av.container.In
     try:
         opened: av.container.InputContainer = av.open(
             f"file:{path.absolute()}",
-            options={"format_whitelist": CONTAINERS, "protocol_whitelist": PROTOCOLS},
-            stream_options=_UNSEEN if packets_only else None,
+            options={**_GUARD, **(_UNSEEN if packets_only else {})},
             **_LENIENT,
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
