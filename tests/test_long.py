@@ -93,8 +93,9 @@ def test_awaited_it_is_the_same(quick):
     assert asyncio.run(_awaited(quick)).frames == 325
 
 
-def test_frames_from_python_are_rendered_once(quick):
-    """Read in order, each frame once, those that two calls share too; and known again."""
+@pytest.mark.parametrize("key", [None, "shot-1"])
+def test_frames_from_python_are_rendered_once(quick, key):
+    """Read in order, each frame once, those that two calls share too; with a key or without, and known again."""
     read = []
 
     def frames():
@@ -103,23 +104,9 @@ def test_frames_from_python_are_rendered_once(quick):
             yield bytes([index]) * (64 * 36 * 3)
 
     clip = Frames(width=64, height=36, fps=Fraction(20), count=200, read=frames)
-    result = quick(source=clip)
+    result = quick(source=clip, key=key)
     assert (result.frames, len(result.takes), read) == (200, 3, list(range(200)))
-    assert quick(source=clip).spent == 0
-
-
-def test_keyed_frames_are_rendered_once_too(quick):
-    """Calls side by side take their turns at one reading."""
-    read = []
-
-    def frames():
-        for index in range(200):
-            read.append(index)
-            yield bytes([index]) * (64 * 36 * 3)
-
-    clip = Frames(width=64, height=36, fps=Fraction(20), count=200, read=frames)
-    assert quick(source=clip, key="shot-1").frames == 200
-    assert read == list(range(200))
+    assert quick(source=clip, key=key).spent == 0
 
 
 # --- what goes wrong ---

@@ -163,10 +163,9 @@ def export(
         order = rows[0][1]
         check_output(path, Path(order.path), settings, token, ledger.needed)
         policy = policy or Policy()
-        if not untouched:
-            check_holds(path, step_of(order))
         if untouched:
             return _copied(desk, order, _only(desk, rows), path, force=force)
+        check_holds(path, step_of(order))
         variant = variant_of(policy, path.suffix.lower())
         if there := already(desk, order.scope, order.digest, variant, path, force=force):
             return there

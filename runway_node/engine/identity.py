@@ -13,7 +13,8 @@ from ..models import Step
 from ..planning import Plan
 
 VERSION = 1
-DEFAULT = {"cut_at": "auto", "continuity": "seed"}
+UNTOLD_OVERLAP = {"seed": 6, "keyframe": 0}
+"""Frames that calls share where an order says nothing of it. It never changes, whatever the default of Step becomes."""
 
 
 def digest_of(content: str, plan: Plan, step: Step, origin: str, pictures: Sequence[str]) -> str:
@@ -47,9 +48,9 @@ def digest_of(content: str, plan: Plan, step: Step, origin: str, pictures: Seque
         "pictures": list(pictures),
         "keyframes": keyframes,
     }
-    cutting = {name: getattr(step, name) for name in ("cut_at", "continuity") if getattr(step, name) != DEFAULT[name]}
-    if step.shared != Step(continuity=step.continuity).shared:
-        cutting["overlap"] = step.shared
+    given = {"cut_at": step.cut_at, "continuity": step.continuity, "overlap": step.shared}
+    untold = {"cut_at": "auto", "continuity": "seed", "overlap": UNTOLD_OVERLAP[step.continuity]}
+    cutting = {name: value for name, value in given.items() if value != untold[name]}
     if cutting and len(plan.segments) > 1:
         # Only where they make another order: digests of one call, and of plain ones, are older than these words.
         told["cutting"] = cutting

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, floor, isfinite
+from typing import Any
 
 from ..errors import SourceError, StepError
 from ..media.shapes import Probe
@@ -67,10 +68,6 @@ def make_plan(
     rate = sent_rate(probe, model)
     width, height = target_size(probe, step)
     sent_width, sent_height = sent_size(probe, model)
-    prices = [model.price(segment.seconds, step.output_format) for segment in segments]
-    price = sum_known(prices)
-    shared = [Fraction(segment.overlap) / probe.fps for segment in segments]
-    bare = [model.price(s.seconds - over, step.output_format) for s, over in zip(segments, shared, strict=True)]
     uploads = model.upload_bytes is not None and policy.delivery != "inline"
     return Plan(
         provider=model.provider,
@@ -87,12 +84,6 @@ def make_plan(
         sent_height=sent_height,
         sent_fps=rate,
         delivery="upload" if uploads else "inline",
-        prices=tuple(prices),
-        billed_seconds=sum((segment.seconds for segment in segments), Fraction(0)),
-        credits=price,
-        dollars=dollars_of(price, model.provider),
-        overlap_seconds=sum(shared, Fraction(0)),
-        overlap_credits=None if price is None else price - (sum_known(bare) or 0.0),
         chained=step.continuity == "keyframe" and len(segments) > 1,
         warnings=(
             *probe.warnings,
@@ -100,7 +91,24 @@ def make_plan(
             *_losses(probe, int(probe.fps / rate), (sent_width, sent_height), (width, height), step),
             *_blind(probe, step, segments),
         ),
+        **_priced(segments, probe, step, model),
     )
+
+
+def _priced(segments: Sequence[Segment], probe: Probe, step: Step, model: Model) -> dict[str, Any]:
+    """What the calls cost, each and together, and what of that their overlaps are."""
+    prices = [model.price(segment.seconds, step.output_format) for segment in segments]
+    price = sum_known(prices)
+    shared = [Fraction(segment.overlap) / probe.fps for segment in segments]
+    bare = [model.price(s.seconds - over, step.output_format) for s, over in zip(segments, shared, strict=True)]
+    return {
+        "prices": tuple(prices),
+        "billed_seconds": sum((segment.seconds for segment in segments), Fraction(0)),
+        "credits": price,
+        "dollars": dollars_of(price, model.provider),
+        "overlap_seconds": sum(shared, Fraction(0)),
+        "overlap_credits": None if price is None else price - (sum_known(bare) or 0.0),
+    }
 
 
 def sent_rate(probe: Probe, model: Model) -> Fraction:
