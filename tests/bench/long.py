@@ -23,7 +23,7 @@ from runway_node.media.sound import finish
 from runway_node.settings import load_settings
 
 from .footage import BT709, QUIET, bare, make
-from .measure import ROOT, Row, Sample, Sizes, in_turn, server, shown, taken, versus
+from .measure import ROOT, Row, Sample, Sizes, in_turn, server, shown, taken, versus, watched
 
 FPS, CALL = 24, 5
 ROW = {"provider": "runway", "name": "aleph2", "seconds_max": 5.05}
@@ -82,14 +82,13 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _whole(
-    source: Path, ready: Path, folder: Path, sizes: Sizes, url: str, size: tuple[int, int]
-) -> list[Row]:
+def _whole(source: Path, ready: Path, folder: Path, sizes: Sizes, url: str, size: tuple[int, int]) -> list[Row]:
     calls = sizes.film_seconds // CALL
     settings = _settings(url, folder)
     first: list[Sample] = []
     again: list[Sample] = []
     asked: list[int] = []
+    fullest: list[float] = []
 
     def ours() -> Sample:
         step = Step(prompt="the street at dusk", overlap=0, cut_at="equal", take=next(TAKES))
@@ -99,7 +98,9 @@ def _whole(
             if (result.frames, len(result.takes)) != (sizes.film_seconds * FPS, calls):
                 raise RuntimeError(f"{result.frames} frames in {len(result.takes)} calls")
 
-        first.append(taken(order))
+        with watched(folder / "data" / "work") as most:
+            first.append(taken(order))
+        fullest.append(most[0] / 1e6)
         before = _requests(url)
         again.append(taken(order))
         asked.append(_requests(url) - before)
@@ -111,7 +112,9 @@ def _whole(
     name = f"{sizes.film_seconds} s of {size[1]}p24, {calls} calls answered at once"
     second = versus("the same order again: CPU", [s.cpu for s in again], [s.cpu for s in first], 0.05)
     requests = Row(name="the same order again: requests", ours=f"{max(asked)}", value=max(asked), bound=0, unit="")
-    return [versus(f"{name}: wall", *wall, 1.25), versus(f"{name}: CPU", *cpu, None), second, requests]
+    film = [(folder / "out.mp4").stat().st_size / 1e6] * len(fullest)
+    disk = versus("the work folder at its fullest, beside the film", fullest, film, 1.25, "MB")
+    return [versus(f"{name}: wall", *wall, 1.25), versus(f"{name}: CPU", *cpu, None), disk, second, requests]
 
 
 def _requests(url: str) -> int:
