@@ -6,10 +6,11 @@ import contextlib
 import itertools
 import re
 import statistics
+from array import array
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.error
@@ -44,6 +45,22 @@ _MATRIX = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9
 _RANGE = {1: "tv", 2: "pc"}
 
 
+class Times(NamedTuple):
+    """When each shown frame is, in order: whole *ticks* of `tick` seconds (an hour of Fractions would be 30 MB)."""
+
+    ticks: array[int]
+    tick: Fraction
+
+    def at(self, index: int) -> Fraction:
+        """A frame's time in seconds."""
+        return self.ticks[index] * self.tick
+
+    @property
+    def lasting(self) -> Fraction:
+        """Seconds from the first frame to the last."""
+        return self.at(-1) - self.at(0)
+
+
 def probe(path: Path) -> Probe:
     """Look at *path*.
 
@@ -57,7 +74,7 @@ def probe(path: Path) -> Probe:
             what = "only sound" if container.streams.audio else "no video"
             raise SourceError(f"{path.name} holds {what}", "Give a file with a video track")
         times, last, clean, sets = _times(container, video)
-        if not times:
+        if not times.ticks:
             raise SourceError(f"{path.name} has no frames", "It may be cut off: try to play it")
         claimed = _claimed(container, video)
         begun = Fraction(container.start_time or 0, 1_000_000)
@@ -91,10 +108,10 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _times(container: Any, video: Any) -> tuple[list[Fraction], Fraction, bool, set[bytes]]:
+def _times(container: Any, video: Any) -> tuple[Times, Fraction, bool, set[bytes]]:
     """The shown frames' times in seconds, in order; how long the last one shows; whether all is there; the sets."""
     codec, sets = video.codec_context.codec.canonical_name, set()
-    stamps: dict[int, int] = {}
+    stamps, latest, duration = array("q"), None, 0
     key = None
     clean, read = True, 0
     try:
@@ -106,16 +123,18 @@ def _times(container: Any, video: Any) -> tuple[list[Fraction], Fraction, bool, 
                 if key is None and packet.is_keyframe:
                     key = stamp
                 if not packet.is_discard:
-                    stamps[stamp] = packet.duration or 0
+                    stamps.append(stamp)
+                    if latest is None or stamp >= latest:
+                        latest, duration = stamp, packet.duration or 0
             clean = clean and not packet.is_corrupt
     except av.error.FFmpegError:
         clean = False
     # An mp4 says how many frames it has; a cut-off one has fewer. (An avi counts the empty ones it dropped.)
     clean = clean and (read >= video.frames or "mp4" not in container.format.name)
     # What comes before the first keyframe, as in a stream recorded from its middle, no decoder shows.
-    shown = sorted(stamp for stamp in stamps if key is None or stamp >= key)
-    last = stamps[shown[-1]] * video.time_base if shown else Fraction(0)
-    return [stamp * video.time_base for stamp in shown], last, clean, sets - {b""}
+    shown = (stamp for stamp, _ in itertools.groupby(sorted(stamps)) if key is None or stamp >= key)
+    times = Times(array("q", shown), video.time_base or Fraction(0))
+    return times, duration * times.tick, clean, sets - {b""}
 
 
 def _claimed(container: Any, video: Any) -> Fraction | None:
@@ -140,7 +159,7 @@ def _describe(
     frame: Any,
     begun: Fraction,
     claimed: Fraction | None,
-    times: list[Fraction],
+    times: Times,
     last: Fraction,
     *,
     clean: bool,
@@ -151,7 +170,7 @@ def _describe(
             f"{path.name} has a picture of {context.width}x{context.height}", f"Up to {LARGEST_SIDE} a side is read"
         )
     fps, variable = _rate(video, times)
-    frames = round((times[-1] - times[0] + (last or 1 / fps)) * fps) if variable else len(times)
+    frames = round((times.lasting + (last or 1 / fps)) * fps) if variable else len(times.ticks)
     rotation = round(-frame.rotation) % 360  # PyAV gives the display matrix on frames only, counter-clockwise
     width, height = (context.height, context.width) if rotation in {90, 270} else (context.width, context.height)
     sar = Fraction(video.sample_aspect_ratio or 1) or Fraction(1)
@@ -168,9 +187,9 @@ def _describe(
         fps=fps,
         frames=max(1, frames),
         variable=variable,
-        times=tuple(time - times[0] for time in times) if variable else (),
-        offset=max(Fraction(0), times[0] - begun),
-        start=times[0],
+        times=tuple((one - times.ticks[0]) * times.tick for one in times.ticks) if variable else (),
+        offset=max(Fraction(0), times.at(0) - begun),
+        start=times.at(0),
         interlaced=frame.interlaced_frame,
         size=path.stat().st_size,
         depth=max((component.bits for component in layout.components), default=8),
@@ -184,17 +203,17 @@ def _describe(
     )
 
 
-def _rate(video: Any, times: list[Fraction]) -> tuple[Fraction, bool]:
+def _rate(video: Any, times: Times) -> tuple[Fraction, bool]:
     """The nominal rate, and whether the frames leave its grid by more than half a frame."""
     stated = [Fraction(rate) for rate in (video.guessed_rate, video.base_rate, video.average_rate) if rate]
-    if len(times) > 1:
-        stated.append((len(times) - 1) / (times[-1] - times[0]))
+    if len(times.ticks) > 1:
+        stated.append((len(times.ticks) - 1) / times.lasting)
     for rate in dict.fromkeys(snapped(rate) for rate in stated):
         if rate <= 240 and _on_grid(times, rate):
             return rate, False
     # The middle of all gaps is what the recorder aimed at: an average counts the frames it dropped.
-    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    aimed = 1 / statistics.median(gaps)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times.ticks)]
+    aimed = 1 / (Fraction(statistics.median(gaps)) * times.tick)
     return min(STANDARD_RATES, key=lambda rate: abs(rate - aimed)), True
 
 
@@ -204,9 +223,11 @@ def snapped(rate: Fraction) -> Fraction:
     return near if abs(near - rate) * 2000 <= near else rate.limit_denominator(1001)
 
 
-def _on_grid(times: list[Fraction], rate: Fraction) -> bool:
-    half = 1 / (2 * rate)
-    return all(abs(time - times[0] - index / rate) < half for index, time in enumerate(times))
+def _on_grid(times: Times, rate: Fraction) -> bool:
+    """Whether each frame is less than half a frame from its place; in whole numbers, which are exact and quick."""
+    begun, per = times.ticks[0], times.tick * rate
+    up, down = per.numerator, per.denominator
+    return all(abs(2 * ((tick - begun) * up - index * down)) < down for index, tick in enumerate(times.ticks))
 
 
 def _alpha(video: Any, layout: Any) -> bool:
