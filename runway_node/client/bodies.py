@@ -16,7 +16,8 @@ import httpx
 
 # A multiple of 3, so that base64 pieces join without padding (measured: 7.9 times faster than json= at 100 MB).
 READ = 196_608
-MEGABYTE = 1 << 20
+PIECE = 1 << 18
+"""Bytes read at once: several bodies are sent at the same time, and each piece is held some three times."""
 
 
 class Streamed(httpx.SyncByteStream):
@@ -51,7 +52,7 @@ class Streamed(httpx.SyncByteStream):
         yield self._before
         if self._path:
             with self._path.open("rb") as file:
-                while chunk := file.read(READ if self._base64 else MEGABYTE):
+                while chunk := file.read(READ if self._base64 else PIECE):
                     yield binascii.b2a_base64(chunk, newline=False) if self._base64 else chunk
         if self._after:
             yield self._after
