@@ -115,9 +115,7 @@ def plan(
             raise
         provider = "runway"
     policy = policy or Policy()
-    return with_standing(
-        decide(_source(source), step, start, end, policy, settings, provider, keep_rest=keep_rest)
-    )
+    return with_standing(decide(_source(source), step, start, end, policy, settings, provider, keep_rest=keep_rest))
 
 
 async def run_async(

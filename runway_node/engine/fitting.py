@@ -108,9 +108,7 @@ class Fitting:
         delay = 0
         if self.rest is not None and isinstance(order.source, Path):
             fit = self.fit(self.named.plan.segments[0])
-            parts = around(
-                order.source, order.probe, fit, self.suffix, self.rest, parts, self.folder, stop=desk.stop
-            )
+            parts = around(order.source, order.probe, fit, self.suffix, self.rest, parts, self.folder, stop=desk.stop)
             delay = self.rest.delay
         return Film(parts, self.named.plan.fps, self.frames, delay, lambda part: part.unlink())
 

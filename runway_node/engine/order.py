@@ -165,9 +165,7 @@ def content_of(order: Order) -> Content | None:
     return Content(identity=file if key is None else f"key:{key}", file=file)
 
 
-def name(
-    order: Order, ledger: Ledger, scope: str, content: Content, stop: threading.Event | None = None
-) -> Named:
+def name(order: Order, ledger: Ledger, scope: str, content: Content, stop: threading.Event | None = None) -> Named:
     """Give the order its identity, and the plan that the ledger froze for it; a new one is cut at its scenes.
 
     Raises:

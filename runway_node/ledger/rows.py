@@ -122,9 +122,7 @@ def tries(conn: Connection, scope: str, segment: str) -> list[Attempt]:
     return [Attempt(**row) for row in conn.execute(ATTEMPTS, given(scope=scope, segment=segment)).mappings()]
 
 
-def seen(
-    found: Sequence[Attempt], alive: Alive, holder: str | None = None, began: float | None = None
-) -> list[Seen]:
+def seen(found: Sequence[Attempt], alive: Alive, holder: str | None = None, began: float | None = None) -> list[Seen]:
     """The attempts as `states` judges them, for a run that holds rows as *holder* and began then."""
 
     def one(row: Attempt) -> Seen:

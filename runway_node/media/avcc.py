@@ -66,9 +66,7 @@ def merged(one: Setup, other: Setup) -> bytes:
     """Both in one, with the header of *one* and the higher level of the two."""
     header = one.header[:3] + bytes([max(one.header[3], other.header[3])]) + one.header[4:]
     sps, pps = one.sps + other.sps, one.pps + other.pps
-    return b"".join(
-        [header, bytes([0xE0 | len(sps)]), *map(_told, sps), bytes([len(pps)]), *map(_told, pps), one.rest]
-    )
+    return b"".join([header, bytes([0xE0 | len(sps)]), *map(_told, sps), bytes([len(pps)]), *map(_told, pps), one.rest])
 
 
 def _sets(data: bytes, at: int, count: int) -> tuple[tuple[bytes, ...], int]:

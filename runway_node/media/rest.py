@@ -131,7 +131,13 @@ def _scan(source: Path, probe: Probe) -> _Scan | None:
 
 
 def around(
-    source: Path, probe: Probe, fit: Fit, suffix: str, rest: Rest, parts: Sequence[Part], folder: Path,
+    source: Path,
+    probe: Probe,
+    fit: Fit,
+    suffix: str,
+    rest: Rest,
+    parts: Sequence[Part],
+    folder: Path,
     stop: threading.Event | None = None,
 ) -> list[Part]:
     """The whole film's parts: the rest before *parts*, those of the transformed range, the rest after it.
