@@ -57,7 +57,7 @@ def _shared(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _cuts_within(source: Path, probe: Probe, first: int, last: int, stop: threading.Event | None) -> list[int]:
-    # A score is a change beside the change before it: without both frames before, any fast motion would look like a cut.
+    # A score is a change beside the one before it: without both frames before, fast motion would look like a cut.
     before = max(0, first - 2)
     chain = [
         on_grid(probe, before), f"trim=end_frame={last - before}", "scale=160:-2:flags=fast_bilinear", "format=yuv420p",
