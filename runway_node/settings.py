@@ -1,15 +1,16 @@
 """Settings: keys, base URLs, folders, limits, raw model rows.
 
-Only this file reads the environment and the settings file. A key is a `SecretStr` from here to the request's header.
+Only this file reads the environment, and reads and writes the settings file. A key is a `SecretStr` from here to the
+request's header.
 """
 
 from __future__ import annotations
 
 import functools
 import ipaddress
+import json
 import os
 import re
-import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .errors import SettingsError
+from .private import is_private, write_private
 
 Provider = Literal["cometapi", "runway"]
 
@@ -152,7 +154,9 @@ class Settings(BaseSettings):
         """The key for *provider*; raises `SettingsError` where there is none."""
         key = self.cometapi_key if provider == "cometapi" else self.runway_key
         if key is None:
-            raise SettingsError(f"There is no key for {provider}", f"Set {KEY_VARIABLES[provider]}")
+            raise SettingsError(
+                f"There is no key for {provider}", f"Set {KEY_VARIABLES[provider]}, or run: runway-node login"
+            )
         return key
 
     def base_url(self, provider: Provider) -> str:
@@ -182,7 +186,7 @@ class Settings(BaseSettings):
             )
         raise SettingsError(
             "There is no API key",
-            f"Set {names.replace(' and ', ' or ')}; to try it without a key: runway-node demo",
+            f"Set {names.replace(' and ', ' or ')}, or run: runway-node login; without one there is: runway-node demo",
         )
 
     @property
@@ -219,6 +223,35 @@ def load_settings(**values: object) -> Settings:
         ) from None
 
 
+def save_key(provider: Provider, key: SecretStr | None) -> bool:
+    """Put *key* into the settings file, or with None take it out; the file's other lines stay as they are.
+
+    Returns:
+        Whether the file could be made readable by its owner alone.
+
+    Raises:
+        SettingsError: The file is not TOML, or cannot be written.
+
+    """
+    path, name = settings_path(), f"{provider}_key"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        # Keys of a file without its tables stand before the first of these: a line in one is the table's.
+        table = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
+        kept = [line for line in lines[:table] if not re.match(rf"\s*{name}\s*=", line, re.IGNORECASE)]
+        ours = [] if key is None else [f"{name} = {json.dumps(key.get_secret_value())}"]
+        text = "\n".join([*ours, *kept, *lines[table:]]) + "\n"
+        found = tomllib.loads(text).get(name)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error}", "Mend or remove it") from None
+    if found != (None if key is None else key.get_secret_value()):
+        raise SettingsError(f"The settings file {path} holds {name} in a way that is not understood", "Edit it by hand")
+    try:
+        return write_private(path, text)
+    except OSError as error:
+        raise SettingsError(f"The settings file {path} cannot be written: {error}", "Check its folder") from None
+
+
 class _SettingsFile(PydanticBaseSettingsSource):
     """The settings file as a source; a file that holds a key must be private."""
 
@@ -238,6 +271,6 @@ class _SettingsFile(PydanticBaseSettingsSource):
             # Not below whatever folder we are started in: each would have a ledger of its own.
             values["data_dir"] = str(path.absolute().parent / Path(values["data_dir"]).expanduser())
         holds_secret = any(name.lower() in {"cometapi_key", "runway_key", "database_url"} for name in values)
-        if holds_secret and os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if holds_secret and not is_private(path):
             raise SettingsError(f"{path} holds a key but others can read it", f'Run: chmod 600 "{path}"')
         return values

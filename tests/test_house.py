@@ -16,7 +16,7 @@ PACKAGE = ROOT / "runway_node"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 FLOORS = [
-    {"errors"}, {"settings"}, {"models"}, {"media", "wire"}, {"planning", "client", "ledger"}, {"engine"},
+    {"errors", "private"}, {"settings"}, {"models"}, {"media", "wire"}, {"planning", "client", "ledger"}, {"engine"},
     {"hosts", "sandbox"}, {"__init__"}, {"cli"}, {"__main__"},
 ]  # fmt: skip
 """From the ground up. A room imports from lower floors only, and never from another room of its own floor."""
