@@ -34,7 +34,7 @@ from .desk import Desk
 from .fetching import take_path
 from .files import abandoned, beside, check_output, workshop
 from .finishing import already, finished, refused, variant_of
-from .fitting import Fitting, check_holds
+from .fitting import Fitting, check_holds, suffix_for
 from .obtaining import Obtained
 from .report import Report
 from .stop import Stop
@@ -130,7 +130,7 @@ def _owned(ledger: Ledger, take: TakeRow, row: Attempt, order: OrderRow) -> Owne
 
 def export(
     which: str,
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     *,
     untouched: bool = False,
     force: bool = False,
@@ -141,6 +141,7 @@ def export(
 
     Args:
         which: The start of the order's digest, or a task's id: of any of its calls, it is the whole order's file.
+        out: Where it goes; unset: it stays in the data folder.
         untouched: The take itself, exactly as the provider made it: neither length, rate nor sound are mended. Of an
             order of several calls one must be named: the start of its digest and ":3", or the task's id.
         force: Replace *out* if it exists.
@@ -152,7 +153,7 @@ def export(
         OutputError: *out* exists or cannot be written.
 
     """
-    settings, path = settings or load_settings(), Path(out)
+    settings, path = settings or load_settings(), None if out is None else Path(out)
     with (
         Ledger(settings) as ledger,
         ledger.holder() as token,
@@ -161,18 +162,21 @@ def export(
     ):
         rows = desk.books.calls(which)
         order = rows[0][1]
-        check_output(path, Path(order.path), settings, token, ledger.needed)
-        policy = policy or Policy()
+        policy, step = policy or Policy(), step_of(order)
+        if path is not None:
+            check_output(path, Path(order.path), settings, token, ledger.needed)
         if untouched:
-            return _copied(desk, order, _only(desk, rows), path, force=force)
-        check_holds(path, step_of(order))
-        variant = variant_of(policy, path.suffix.lower())
-        if there := already(desk, order.scope, order.digest, variant, path, force=force):
+            return _untouched(desk, order, _only(desk, rows), path, force=force)
+        if path is not None:
+            check_holds(path, step)
+        suffix = suffix_for(step, path)
+        if there := already(desk, order.scope, order.digest, variant_of(policy, suffix), path, force=force):
             return there
         got = gathered(desk, order)
-        for one in got:
-            check_output(path, one.take.path, settings, token, ledger.needed)
-        fitting = Fitting(named_again(order, settings, policy), folder, path.suffix.lower())
+        if path is not None:
+            for one in got:
+                check_output(path, one.take.path, settings, token, ledger.needed)
+        fitting = Fitting(named_again(order, settings, policy), folder, suffix)
         return finished(desk, fitting, got, path, force=force)
 
 
@@ -210,8 +214,17 @@ def _obtained(desk: Desk, row: Attempt) -> Obtained:
     return Obtained(take, verify(path, task_id), before=True)
 
 
-def _copied(desk: Desk, order: OrderRow, row: Attempt, out: Path, *, force: bool) -> Result:
+def _untouched(desk: Desk, order: OrderRow, row: Attempt, out: Path | None, *, force: bool) -> Result:
     got = _obtained(desk, row)
+    if out is not None:
+        _copy(desk, got, out, force=force)
+    return Result(
+        path=out or got.take.path, frames=got.answer.frames, takes=(got.take,), cost=row.cost, spent=0.0, owned=1,
+        digest=order.digest, seed=order.seed, provider=row.provider, model=row.model,
+    )  # fmt: skip
+
+
+def _copy(desk: Desk, got: Obtained, out: Path, *, force: bool) -> None:
     check_output(out, got.take.path, desk.settings, desk.token, desk.ledger.needed)
     if out.exists() and not force:
         raise refused(out)
@@ -221,10 +234,6 @@ def _copied(desk: Desk, order: OrderRow, row: Attempt, out: Path, *, force: bool
     with beside(out, desk.token, desk.ledger.needed) as part:
         shutil.copyfile(got.take.path, part)
         settle(part, out, new=not force)
-    return Result(
-        path=out, frames=got.answer.frames, takes=(got.take,), cost=row.cost, spent=0.0, owned=1,
-        digest=order.digest, seed=order.seed, provider=row.provider, model=row.model,
-    )  # fmt: skip
 
 
 def spend(since: datetime | None = None, *, settings: Settings | None = None) -> Spend:
