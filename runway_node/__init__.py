@@ -25,6 +25,7 @@ _ROOMS = {
     "Take": "models",
     "attach": "engine",
     "cancel": "engine",
+    "comfy_entrypoint": "hosts.comfyui",
     "export": "engine",
     "gc": "engine",
     "orders": "engine",

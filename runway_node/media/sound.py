@@ -15,7 +15,7 @@ import av
 
 from .join import Film, add_film
 from .opener import open_container, run_ffmpeg, source_args, whole
-from .shapes import Probe, Sound
+from .shapes import Buffer, Probe, Sound
 
 _HOLDS: dict[str, frozenset[str]] = {
     ".mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}),
@@ -70,6 +70,27 @@ def finish(
         for made in encoded:
             made.unlink(missing_ok=True)
     return tuple(warnings)
+
+
+def add_samples(pictures: Path, samples: Buffer, rate: int, channels: int, out: Path) -> None:
+    """Write at *out* the pictures of a file, copied, with sound that exists only in memory.
+
+    Args:
+        samples: 32-bit floats, a frame's channels beside each other, from the first picture's moment on.
+        rate: Hz.
+
+    Raises:
+        MediaError: ffmpeg failed or the disk is full.
+
+    """
+    encoder = _ENCODERS.get(out.suffix.lower(), _ENCODERS[""])
+    raw = ["-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-i", "pipe:0"]
+    with whole(out) as part:
+        run_ffmpeg(
+            [*source_args(pictures), *raw, "-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", "-c:a", *encoder,
+             "-movflags", "+faststart", str(part)],
+            feed=[samples],
+        )  # fmt: skip
 
 
 def _range(source: Probe, first: int, last: int) -> tuple[Fraction, Fraction | None]:

@@ -4,13 +4,14 @@ from .base import Frozen, Rational
 from .books import Finished, Freed, Garbage, OpenOrder, OwnedTake, Spend, SpendLine
 from .limits import Limits, check_limits, dollars_of, price_text, sum_known
 from .outcome import Event, OnProgress, Phase, Result, Take
-from .picture import Keyframe, Picture
-from .step import Policy, Step, build
+from .picture import Keyframe, Picture, as_picture
+from .step import MAX_SEED, Policy, Step, build
 from .table import DEFAULT_MODELS, DOLLARS_PER_CREDIT, MODELS, Model, check, find_model, model_table
 
 __all__ = [
     "DEFAULT_MODELS",
     "DOLLARS_PER_CREDIT",
+    "MAX_SEED",
     "MODELS",
     "Event",
     "Finished",
@@ -32,6 +33,7 @@ __all__ = [
     "SpendLine",
     "Step",
     "Take",
+    "as_picture",
     "build",
     "check",
     "check_limits",
