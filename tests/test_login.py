@@ -77,7 +77,7 @@ def test_a_variable_that_hides_it_is_told(program, typed, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "text", "said"),
     [
-        ((), KEY, "Whose key is it?"),
+        ((), KEY, "It is not said whose key it is"),
         (("--provider", "pika"), KEY, "There is no provider 'pika'"),
         (("--provider", "cometapi"), "\n", "No key was given"),
         (("--provider", "cometapi"), "two words\n", "one line of ASCII without spaces"),

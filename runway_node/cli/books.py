@@ -112,8 +112,11 @@ def resume(
         _items(show, "finished", found)
         failed = [one for one in found if one.error]
         show.result({"finished": len(found) - len(failed), "unfinished": [one.digest for one in failed]})
+        told = set()
         for one in found:
-            _tell_finished(show, one)
+            if one.path is None or one.path not in told:  # the calls of one order have one file
+                _tell_finished(show, one)
+            told.add(one.path)
         if not found:
             show.say("Nothing to resume: no ordered call waits to be fetched")
         if failed:

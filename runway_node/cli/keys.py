@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def login(
-    provider: flags.Provider = None,
+    provider: Annotated[str | None, typer.Option(help="runway or cometapi; unset: it is asked for.")] = None,
     forget: Annotated[bool, typer.Option("--forget", help="Take the key out of the settings file again.")] = False,
     json: flags.Json = False, debug: flags.Debug = False,
 ) -> None:  # fmt: skip
@@ -48,7 +48,7 @@ def _whose(show: Show, provider: str | None, known: tuple[Provider, ...]) -> Pro
         provider = typer.prompt(f"Provider ({', '.join(known)})", default="runway", err=True).strip()
     found = next((one for one in known if one == provider), None)
     if found is None:
-        said = "Whose key is it?" if provider is None else f"There is no provider {provider!r}"
+        said = "It is not said whose key it is" if provider is None else f"There is no provider {provider!r}"
         raise WrongUse(said, f"Say --provider {' or --provider '.join(known)}")
     return found
 

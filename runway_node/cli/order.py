@@ -140,7 +140,7 @@ def tell_plan(show: Show, plan: Plan) -> None:
     show.result(plan.model_dump(mode="json"))
     fps, sent_fps = float(plan.fps), float(plan.sent_fps)
     show.say(f"{plan.source}: {plan.width}x{plan.height} at {fps:g} fps, {float(plan.seconds):g} s")
-    show.say(f"sent as {plan.sent_width}x{plan.sent_height} at {sent_fps:g} fps ({plan.delivery})\n")
+    show.say(f"sent as {plan.sent_width}x{plan.sent_height} at {sent_fps:g} fps, {_how(plan)}\n")
     show.table(*_plan_table(plan))
     show.say("")
     for line in _summary(plan):
@@ -184,9 +184,20 @@ def _summary(plan: Plan) -> Iterator[str]:
         shared = float(plan.overlap_seconds)
         yield f"{shared:g} s of that are overlaps ({cost}): frames that two calls share, to be cross-faded"
     if plan.chained:
-        yield f"one after another: each begins with the last picture of the one before it, {plan.rounds} waits in a row"
+        yield f"one after another: each begins with the last picture of the one before it; {_wait(plan)}"
     elif calls > 1:
-        yield f"side by side, up to {plan.at_once} at once: {plan.rounds} waits in a row"
+        yield f"side by side, up to {plan.at_once} at once; {_wait(plan)}"
+
+
+def _wait(plan: Plan) -> str:
+    if not plan.rounds:
+        return "nothing to wait for"
+    return "the wait is one call's" if plan.rounds == 1 else f"the wait is that of {plan.rounds} calls in a row"
+
+
+def _how(plan: Plan) -> str:
+    """How the clip goes to the provider."""
+    return "inline" if plan.delivery == "inline" else "inline, or uploaded where it does not fit"
 
 
 def standing(plan: Plan) -> str:

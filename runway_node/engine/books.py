@@ -149,6 +149,7 @@ def export(
     Raises:
         Unknown: There is no such order.
         NotFetched: It has no take (yet).
+        WrongUse: One call of several is named, which has no finished file of its own.
         SourceError: The clip is gone, so that its sound cannot be put back: `untouched` needs none.
         OutputError: *out* exists or cannot be written.
 
@@ -165,6 +166,9 @@ def export(
         policy, step = policy or Policy(), step_of(order)
         if path is not None:
             check_output(path, Path(order.path), settings, token, ledger.needed)
+        if ":" in which and not untouched and len(desk.books.calls(which.partition(":")[0])) > 1:
+            mend = "Give the digest alone, or untouched (--untouched) for that call's take"
+            raise WrongUse(f"{which} is one call of an order", mend)
         if untouched:
             return _untouched(desk, order, _only(desk, rows), path, force=force)
         if path is not None:
