@@ -41,7 +41,9 @@ def _kind(io_type, *names):
             if unknown:
                 raise TypeError(f"{io_type}.Input takes no {', '.join(sorted(unknown))}")
             super().__init__(id, **fields)
-            self.io_type = io_type
+
+        def get_io_type(self):
+            return io_type
 
     return type(io_type, (), {"Input": KindInput, "Output": Output, "io_type": io_type, "takes": names})
 
@@ -124,12 +126,23 @@ class Tensor:
     def __iter__(self):
         return (Tensor(one) for one in self.values)
 
+    def detach(self):
+        return self
+
     def cpu(self):
+        return self
+
+    def float(self):
         return self.values
 
 
 def components(images, fps, audio=None):
     return SimpleNamespace(images=Tensor(images), frame_rate=Fraction(fps), audio=audio)
+
+
+def validate_node_input(received_type, input_type):
+    """Whether the one may be linked to the other: a switch hands on whatever it is given."""
+    return received_type in {"*", "COMFY_MATCHTYPE_V3"} or input_type in str(received_type).split(",")
 
 
 class InterruptProcessingException(BaseException):
@@ -181,6 +194,10 @@ class Comfy:
             ),
             "folder_paths": _module(
                 "folder_paths", get_temp_directory=lambda: str(self.temp), get_user_directory=lambda: str(self.user)
+            ),
+            "comfy_execution": _module("comfy_execution"),
+            "comfy_execution.validation": _module(
+                "comfy_execution.validation", validate_node_input=validate_node_input
             ),
             "comfy": _module("comfy"),
             "comfy.model_management": _module(

@@ -132,7 +132,7 @@ def as_prompt(workflow, info):
         for name, (kind, *more) in _asked(info[node["type"]]):
             options = more[0] if more else {}
             if _typed(kind):
-                inputs[name] = next(values)
+                inputs[name] = next(values, options.get("default"))
                 if options.get("control_after_generate"):
                     assert next(values) == "fixed"
             if name in linked:

@@ -11,10 +11,14 @@ import time
 import traceback
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from runway_node import orders, takes
+from runway_node import gc, orders, takes
+from runway_node.hosts.comfyui import owned
+from runway_node.hosts.comfyui.driving import Host
+from runway_node.hosts.comfyui.owned import Shelf
 from runway_node.media.probe import probe
 
 from ..media_clips import barcode, numbers
@@ -24,7 +28,7 @@ CANARY = "key_canary0123456789"
 
 ASKED = ["video", "prompt", "model", "seed", "take", "provider", "references", "keyframes", "aspect", "moderation",
          "max_seconds", "max_credits", "continuity", "start", "end", "keep_rest",
-         "output_format", "cut_at", "overlap", "allow_sdr"]  # fmt: skip
+         "output_format", "cut_at", "overlap", "allow_sdr", "clip_name"]  # fmt: skip
 """The widgets, in the order in which saved graphs hold their values."""
 
 
@@ -48,9 +52,15 @@ def comfy(comfyui, tmp_path):
     return comfyui
 
 
+def nodes_module():
+    return importlib.import_module("runway_node.hosts.comfyui.nodes")
+
+
 @pytest.fixture
-def nodes(comfy):
-    """The nodes by their ids."""
+def nodes(comfy, monkeypatch):
+    """The nodes by their ids; their list of takes is of this test alone."""
+    monkeypatch.setattr(nodes_module(), "_SHELF", Shelf())
+    monkeypatch.setattr(owned, "FRESH", 0.0)
     module = importlib.import_module("runway_node.hosts.comfyui")
     found = asyncio.run(asyncio.run(module.comfy_entrypoint()).get_node_list())
     return {node.define_schema().node_id: node for node in found}
@@ -176,6 +186,88 @@ def test_tensors_keep_their_sound(nodes, served):
     assert served.counters.creates == 1
 
 
+def test_a_trim_shows_the_frames_that_begin_within_it(nodes, served, counted):
+    """As ComfyUI's own do: 0.41 s lie between the tenth frame and the eleventh."""
+    video, _ = order(nodes["RunwayVideoToVideo"], VideoFromFile(str(counted), start_time=0.41, duration=2.0))
+    shown = numbers(Path(video.file))
+    assert (shown[0], shown[-1]) == (11, 60)
+
+
+def test_a_range_of_tensors_has_its_own_sound(nodes, served):
+    """The samples are cut with the frames: what began at two seconds begins one second into a range from one."""
+    shade = np.linspace(0, 1, 100 * 36 * 64 * 3, dtype=np.float32).reshape(100, 36, 64, 3)
+    tone = np.where(np.arange(4 * 48_000) >= 2 * 48_000, 0.5 * np.sin(np.arange(4 * 48_000) * 0.3), 0)
+    audio = {"waveform": components(tone[None, None, :], 1).images, "sample_rate": 48_000}
+    clip = VideoFromComponents(components(shade, 25, audio))
+    video, _ = order(nodes["RunwayVideoToVideo"], clip, start=1.0, end=3.0)
+    heard = samples(Path(video.file))
+    assert abs(len(heard) / 48_000 - 2) < 0.05
+    assert abs(int(np.argmax(np.abs(heard) > 0.1)) / 48_000 - 1) < 0.01
+
+
+def samples(path):
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+
+
+def test_a_clip_that_wobbles_has_a_name(nodes, served):
+    """Under one clip_name, pixels that come out a little differently are the same order."""
+    picture = np.full((50, 36, 64, 3), 0.5, np.float32)
+    for shift in (0.0, 0.02):
+        clip = VideoFromComponents(components(picture + np.float32(shift), 25))
+        _, info = order(nodes["RunwayVideoToVideo"], clip, clip_name="shot-12")
+    assert served.counters.creates == 1
+    assert "1 of 1 takes" in info
+
+
+def test_one_stream_feeds_two_nodes_at_once(nodes, served, clip):
+    """Neither moves the other's place in it."""
+    video = VideoFromFile(io.BytesIO(clip.read_bytes()))
+    node = nodes["RunwayVideoToVideo"]
+
+    async def both():
+        return await asyncio.gather(*(node.execute(video=video, prompt=prompt) for prompt in ("noir", "snow")))
+
+    made = asyncio.run(both())
+    assert [probe(Path(one.args[0].file)).frames for one in made] == [50, 50]
+
+
+def test_what_comfyui_holds_outlives_gc(nodes, served, clip):
+    """Its cache knows the file by a name of its own."""
+    video, _ = order(nodes["RunwayVideoToVideo"], VideoFromFile(str(clip)))
+    assert len(gc(dry_run=False).files) == 1
+    assert probe(Path(video.file)).frames == 50
+
+
+def test_a_stop_that_another_node_took_down_was_heard(nodes, served, comfy, clip):
+    """Who hears it first clears it, and the await is cancelled: it was the person's, so the task is cancelled."""
+    slow(served)
+
+    async def pressed():
+        run = asyncio.create_task(nodes["RunwayVideoToVideo"].execute(video=VideoFromFile(str(clip)), prompt="noir"))
+        await until(lambda: served.counters.accepted)
+        comfy.interrupt = True
+        time.sleep(0.3)  # noqa: ASYNC251 - a node that holds the loop
+        comfy.interrupt = False
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        await until(lambda: served.counters.deletes == 1)
+
+    asyncio.run(pressed())
+
+
+def test_a_pack_that_breaks_progress_ends_nothing(nodes, served, comfy, clip, monkeypatch):
+    """Others hang on ComfyUI's progress too; the order is paid and goes on."""
+
+    async def broken(event):
+        raise RuntimeError("another pack")
+
+    monkeypatch.setattr(nodes_module(), "_host", lambda node: Host(lambda: False, broken, KeyError))
+    video, _ = order(nodes["RunwayVideoToVideo"], VideoFromFile(str(clip)))
+    assert probe(Path(video.file)).frames == 50
+
+
 def test_stop_cancels_the_task_and_is_no_error(nodes, served, comfy, clip):
     """The person's interrupt is heard within a second and ends as ComfyUI's own interruption."""
     slow(served)
@@ -249,13 +341,15 @@ def test_progress_is_shown(nodes, served, comfy, clip):
     ("widgets", "linked", "words"),
     [
         ({"model": "aleph2"}, {"references": "IMAGE"}, "aleph2 on runway does not take references. Unplug"),
-        ({"model": "gen4_aleph", "provider": "cometapi"}, {"keyframes": "RUNWAY_KEYFRAMES"}, "use aleph2 (runway)"),
+        ({"model": "gen4_aleph"}, {"keyframes": "RUNWAY_KEYFRAMES"}, "aleph2 (runway)"),
         ({"model": "gen4_aleph", "continuity": "keyframe"}, {}, "aleph2"),
-        ({"aspect": "3:2", "model": "gen4_aleph", "provider": "cometapi"}, {}, "gen4_aleph has no aspect 3:2"),
+        ({"aspect": "3:2", "model": "gen4_aleph"}, {}, "There is no model gen4_aleph on runway"),
         ({"prompt": " "}, {}, "The prompt is empty"),
         ({"prompt": "x" * 1001}, {}, "Shorten it by 1"),
         ({"model": "aleph9"}, {}, "There is no model aleph9"),
         ({}, {"video": "LATENT"}, "video takes VIDEO, not LATENT"),
+        ({}, {"start": "IMAGE"}, "start takes FLOAT, not IMAGE"),
+        ({"provider": "cometapi"}, {}, "There is no key for cometapi. Write it as one line into "),
     ],
 )  # fmt: skip
 def test_what_no_run_could_do_is_refused_before_the_graph_runs(nodes, served, widgets, linked, words):
@@ -270,6 +364,8 @@ def test_what_can_run_is_let_through(nodes, served):
     for node in ("RunwayVideoToVideo", "RunwayPlan"):
         assert nodes[node].validate_inputs(input_types={"video": "VIDEO", "prompt": "STRING"}) is True
         assert nodes[node].validate_inputs(input_types={"video": "VIDEO"}, prompt="noir", model="aleph2") is True
+        switched = {"video": "COMFY_MATCHTYPE_V3", "max_credits": "FLOAT"}
+        assert nodes[node].validate_inputs(input_types=switched, prompt="noir") is True
 
 
 def test_keyframes_chain(nodes, served, clip):
@@ -293,6 +389,28 @@ def test_the_plan_sends_nothing(nodes, served, clip):
     assert served.counters.creates == 0
 
 
+def test_a_plan_is_looked_up_anew(nodes):
+    """What would be paid changes when it is paid: the node is never taken from ComfyUI's cache."""
+    first = nodes["RunwayPlan"].fingerprint_inputs()
+    time.sleep(0.01)
+    assert nodes["RunwayPlan"].fingerprint_inputs() != first
+
+
+def test_a_lower_setting_holds(nodes, served, clip, monkeypatch):
+    """The widget's 60 seconds do not lift the person's own limit."""
+    monkeypatch.setenv("RUNWAY_NODE_MAX_SECONDS", "1")
+    with pytest.raises(nodes_module().RunwayError, match="1 seconds are allowed"):
+        order(nodes["RunwayVideoToVideo"], VideoFromFile(str(clip)), max_seconds=60.0)
+    assert served.counters.creates == 0
+
+
+def test_two_keys_are_told_apart_by_the_widget(nodes, served, monkeypatch):
+    """Before anything runs, in the graph's own word."""
+    monkeypatch.setenv("COMETAPI_KEY", "another")
+    said = nodes["RunwayVideoToVideo"].validate_inputs(input_types={"video": "VIDEO"}, prompt="noir")
+    assert said == 'There are keys for both providers. Choose one in the widget "provider"'
+
+
 def test_over_the_limit_nothing_is_sent(nodes, served, clip):
     """The error says what raises the limit, in the widget's name."""
     with pytest.raises(Exception, match='widget "max_credits"'):
@@ -303,13 +421,13 @@ def test_over_the_limit_nothing_is_sent(nodes, served, clip):
 def test_a_take_is_had_again_without_paying(nodes, served, clip):
     """From the list, by the start of its digest, or by its task's id; untouched too."""
     first, _ = order(nodes["RunwayVideoToVideo"], VideoFromFile(str(clip)))
-    node, owned = nodes["RunwayTake"], takes()[0]
+    node, mine = nodes["RunwayTake"], takes()[0]
     choice = node.define_schema().inputs[0].fields["options"][0]
     assert "noir" in choice
-    for given in ({"take": choice}, {"take": "", "named": owned.digest[:8]}, {"take": "", "named": owned.task_id}):
+    for given in ({"take": choice}, {"take": "", "named": mine.digest[:8]}, {"take": "", "named": mine.task_id}):
         assert asyncio.run(node.execute(**given)).args[0].file == first.file
     untouched = asyncio.run(node.execute(take=choice, untouched=True)).args[0]
-    assert untouched.file == str(owned.path)
+    assert untouched.file == str(mine.path)
     assert served.counters.creates == 1
 
 
@@ -371,7 +489,3 @@ def test_a_key_is_never_shown(nodes, served, comfy, clip, monkeypatch, caplog, t
         order(nodes["RunwayVideoToVideo"], VideoFromFile(str(clip)))
     trace = "".join(traceback.format_exception(said.value))
     assert "canary" not in trace.replace("test_a_key_is_never_shown", "") + caplog.text
-
-
-def nodes_module():
-    return importlib.import_module("runway_node.hosts.comfyui.nodes")

@@ -66,6 +66,10 @@ held("PreviewText", stand_in.PreviewText, ui.PreviewText)
 held("VideoFromFile", stand_in.VideoFromFile, InputImpl.VideoFromFile)
 held("VideoFromComponents", stand_in.VideoFromComponents, InputImpl.VideoFromComponents)
 held("set_progress", stand_in.Comfy.set_progress, ComfyAPI().execution.set_progress)
+from comfy_execution.validation import validate_node_input
+held("validate_node_input", stand_in.validate_node_input, validate_node_input)
+wrong += [f"{a} into {b} differs" for a in ("VIDEO", "IMAGE", "STRING", "*", "COMFY_MATCHTYPE_V3", "IMAGE,MASK") for b in ("VIDEO", "IMAGE", "FLOAT") if validate_node_input(a, b) != stand_in.validate_node_input(a, b)]
+wrong += [f"{name} says {getattr(io, name).Input('x').get_io_type()}" for name in ("Video", "Image", "String", "Int", "Float", "Boolean") if getattr(io, name).Input("x").get_io_type() != getattr(fakes, name).Input("x").get_io_type()]
 held("send_progress_text", stand_in.Comfy.send_progress_text, server.PromptServer.send_progress_text)
 for word in ("get_stream_source", "get_active_trim_window"):
     if not hasattr(InputImpl.VideoFromFile, word): wrong.append(f"VideoFromFile has no {word}")
@@ -75,6 +79,46 @@ if issubclass(model_management.InterruptProcessingException, Exception): wrong.a
 if io.ControlAfterGenerate.fixed.value != "fixed" or io.Hidden.unique_id.value != "UNIQUE_ID": wrong.append("a word differs")
 print("\\n".join(wrong))
 """  # noqa: E501 - a program of its own, for ComfyUI's Python
+
+
+OTHERS = """
+import io as memory, time
+from comfy_api.latest import ComfyExtension, InputImpl, io
+from comfy import model_management
+
+class HoldsTheLoop(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.Float.Input("seconds", default=5.0, max=100.0)]
+        return io.Schema(node_id="HoldsTheLoop", category="test", inputs=inputs, outputs=[], is_output_node=True)
+
+    @classmethod
+    def execute(cls, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.25)
+            model_management.throw_exception_if_processing_interrupted()
+        return io.NodeOutput()
+
+class InMemory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        inputs, outputs = [io.Video.Input("video")], [io.Video.Output()]
+        return io.Schema(node_id="InMemory", category="test", inputs=inputs, outputs=outputs)
+
+    @classmethod
+    def execute(cls, video):
+        with open(video.get_stream_source(), "rb") as file:
+            return io.NodeOutput(InputImpl.VideoFromFile(memory.BytesIO(file.read())))
+
+class Others(ComfyExtension):
+    async def get_node_list(self):
+        return [HoldsTheLoop, InMemory]
+
+async def comfy_entrypoint():
+    return Others()
+"""
+"""Nodes of another pack: one that is not async and takes the Stop down itself, one whose clip is in memory."""
 
 
 @pytest.fixture
@@ -92,6 +136,7 @@ def server(served, tmp_path, clip):
         "RUNWAY_NODE_DATA_DIR": str(tmp_path / "data"),
     }  # fmt: skip
     one = Server(tmp_path / "comfyui", env)
+    (one.folder / "custom_nodes" / "others.py").write_text(OTHERS)
     shutil.copyfile(clip, one.folder / "input" / "shot.mp4")
     one.start()
     yield one
@@ -168,6 +213,43 @@ def test_stop_ends_it_as_an_interruption(server, served):
     assert served.sandbox.counters.deletes == 1
 
 
+def test_stop_is_heard_beside_a_node_that_holds_the_loop(server, served):
+    """A sampler takes the flag down itself, and lets nobody else look meanwhile: the remote task is cancelled too."""
+    slow(served, 60)
+    both = graph()
+    both["7"] = {"class_type": "HoldsTheLoop", "inputs": {"seconds": 30.0}}
+    prompt = server.post(both)
+    until(lambda: served.sandbox.counters.accepted)
+    time.sleep(1)
+    server.interrupt()
+    assert "execution_interrupted" in words(server.ended(prompt))
+    until(lambda: served.sandbox.counters.deletes == 1)
+
+
+def test_one_stream_feeds_two_nodes(server, served):
+    """A clip that another node made in memory is read by several at once, and is the same for all of them."""
+    both = graph()
+    both["6"] = {"class_type": "InMemory", "inputs": {"video": ["1", 0]}}
+    both["2"]["inputs"]["video"] = ["6", 0]
+    both["4"] = {"class_type": "RunwayVideoToVideo", "inputs": {"video": ["6", 0], **ASKED, "prompt": "snow"}}
+    both["5"] = {"class_type": "SaveVideo", "inputs": {"video": ["4", 0], "filename_prefix": "b", "format": "auto",
+                                                       "codec": "auto"}}  # fmt: skip
+    with (server.folder / "input" / "shot.mp4").open("ab") as clip:
+        clip.write(b"\0\0\0\x08free" * 4_000_000)
+    entry = server.ended(server.post(both))
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    assert len(list((server.folder / "temp").glob("runway-*"))) == 1
+
+
+def test_a_switch_may_stand_between(server, served):
+    """A node that hands on whatever it is given is no reason to refuse a graph."""
+    switched = graph()
+    switch = {"switch": True, "on_true": ["1", 0], "on_false": ["1", 0]}
+    switched["9"] = {"class_type": "ComfySwitchNode", "inputs": switch}
+    switched["2"]["inputs"]["video"] = ["9", 0]
+    assert server.ended(server.post(switched))["status"]["status_str"] == "success"
+
+
 def test_killed_it_goes_on_without_a_second_charge(server, served):
     """Ended by kill -9 while the task runs; the same graph in a new server collects it."""
     slow(served, 3)
@@ -227,7 +309,7 @@ def test_progress_reaches_the_frontend(server, served):
 
 def test_what_the_model_does_not_take_is_refused_before_anything_runs(server, served):
     """The server answers 400 in our words, and names the model that does."""
-    said = server.refused(graph(continuity="keyframe", model="gen4_aleph", provider="cometapi"))
+    said = server.refused(graph(model="gen4_aleph"))
     assert "aleph2 (runway)" in said
     assert served.sandbox.counters.creates == 0
 

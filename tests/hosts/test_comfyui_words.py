@@ -65,14 +65,14 @@ def test_one_line_tells_where_an_order_is(event, text):
 )
 def test_a_range_lies_within_the_trim(window, start, end, span):
     """Both in seconds: the trim in the file, the range in the trim."""
-    assert words.span_of(window, start, end) == span
+    assert words.span_of(window, start, end, lambda: Fraction(25)) == span
 
 
 @pytest.mark.parametrize(("window", "start", "end"), [((0.0, 0.0), 3, 2), ((5.0, 2.0), 2, 0)])
 def test_an_empty_range_is_wrong_use(window, start, end):
     """Nothing is sent for no frames."""
     with pytest.raises(SourceError, match="There is no frame from"):
-        words.span_of(window, start, end)
+        words.span_of(window, start, end, lambda: Fraction(25))
 
 
 def test_widgets_left_alone_are_not_there():

@@ -76,11 +76,12 @@ def _how_much() -> list[Any]:
     return [
         io.Float.Input(
             "max_seconds", default=MAX_SECONDS, min=0.0, max=100_000.0, step=1.0,
-            tooltip="Paid seconds that one run may order; more is refused before anything is sent. 0: the setting's.",
+            tooltip="Paid seconds that one run may order; more is refused before anything is sent. A setting that is "
+            "lower holds; 0, linked too: the setting's.",
         ),
         io.Float.Input(
             "max_credits", default=0.0, min=0.0, max=1_000_000.0, step=1.0,
-            tooltip="Credits that one run may order. 0: the setting's, or no limit.",
+            tooltip="Credits that one run may order. 0, linked too: the setting's, or no limit.",
         ),
         io.Combo.Input(
             "continuity", options=["seed", "keyframe"],
@@ -120,6 +121,11 @@ def _aside(table: tuple[Model, ...]) -> list[Any]:
         io.Boolean.Input(
             "allow_sdr", default=False, optional=True, extra_dict=_ASIDE,
             tooltip="Accept that an HDR clip comes back in standard range.",
+        ),
+        io.String.Input(
+            "clip_name", default="", optional=True, extra_dict=_ASIDE,
+            tooltip="Your own name for the clip, such as shot-12-v3, for one that comes out a little differently each "
+            "time: the same name with the same widgets is the same order, whatever its pixels.",
         ),
     ]  # fmt: skip
 

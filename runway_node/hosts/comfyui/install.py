@@ -96,4 +96,5 @@ def _is_ours(target: Path) -> bool:
 
 
 def _is_clone(package: Path) -> bool:
-    return (package.parent / "hosts" / "comfyui").is_dir()
+    """Whether ComfyUI would load it: a folder that is named .disabled it passes over."""
+    return (package.parent / "hosts" / "comfyui").is_dir() and package.parents[1].suffix != ".disabled"

@@ -41,11 +41,11 @@ def found_settings() -> Found:
     """
     settings, path = load_settings(), key_file()
     try:
-        keys = keys_in(path.read_text(encoding="utf-8"), path)
+        keys = keys_in(path.read_text(encoding="utf-8-sig"), path)
     except FileNotFoundError:
         return Found(settings)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The key file {path} cannot be read: {error}", "Mend or remove it") from None
+        raise SettingsError(f"The key file {path} cannot be read: {error}", "Save it as UTF-8, or remove it") from None
     new = {f"{provider}_key": key for provider, key in keys.items() if not settings.has_key(provider)}
     notes = () if is_private(path) or make_private(path) else (f"others on this machine may read the key in {path}",)
     return Found(load_settings(**new) if new else settings, notes)
@@ -76,10 +76,22 @@ def keys_in(text: str, path: Path) -> dict[Provider, str]:
     return keys
 
 
-def no_key(error: SettingsError) -> SettingsError:
-    """The error for a missing key, in ComfyUI's words."""
-    return SettingsError(
-        error.what,
+def check_key(settings: Settings, provider: str | None) -> None:
+    """See that there is a key for *provider*, or for one of them, in ComfyUI's words.
+
+    Raises:
+        SettingsError: There is none, or there are two and nothing says which.
+
+    """
+    keyed = [one for one in KEY_VARIABLES if settings.has_key(one)]
+    asked = provider or settings.provider
+    if asked in keyed or (asked is None and len(keyed) == 1):
+        return
+    if asked is None and keyed:
+        raise SettingsError("There are keys for both providers", 'Choose one in the widget "provider"')
+    names = [name for one, name in KEY_VARIABLES.items() if asked in {None, one}]
+    raise SettingsError(
+        f"There is no key for {asked}" if asked else "There is no API key",
         f"Write it as one line into {key_file()}, or run: runway-node login, "
-        f"or set {' or '.join(KEY_VARIABLES.values())} before ComfyUI starts. No key goes into a node",
+        f"or set {' or '.join(names)} before ComfyUI starts. No key goes into a node",
     )

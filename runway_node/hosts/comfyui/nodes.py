@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import ComfyAPI, ComfyExtension, io, ui
+from comfy_execution.validation import validate_node_input
 
 from ... import engine
 from ...errors import Interrupted, RunwayNodeError, SettingsError
 from ...models import Event, Keyframe, Result, Step, build, model_table
-from ...settings import KEY_VARIABLES, load_settings
+from ...settings import KEY_VARIABLES
 from . import words
-from .clips import Clip, clip_of, pictures_of, video_of, with_sound
+from .clips import Clip, clip_of, held, pictures_of, video_of, with_sound
 from .driving import Host, drive
 from .fields import settings_inputs
-from .keys import Found, found_settings, no_key
+from .keys import Found, check_key, found_settings
+from .owned import Shelf
 
 CATEGORY = "video/Runway"
+_SHELF = Shelf()
 
 
 class RunwayError(Exception):
@@ -28,6 +33,12 @@ class RunwayError(Exception):
 
 class Extension(ComfyExtension):  # type: ignore[misc]  # ComfyUI's modules are not there when types are checked
     """The list of nodes, as ComfyUI asks for it."""
+
+    async def on_load(self) -> None:
+        """Each poll would be two lines in ComfyUI's console; what is going on, the node shows."""
+        for name in ("runway_node", "httpx"):
+            if logging.getLogger(name).level == logging.NOTSET:
+                logging.getLogger(name).setLevel(logging.WARNING)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All of them."""
@@ -56,16 +67,33 @@ def _write(node: Any, text: str) -> None:
         server.send_progress_text(text, where)
 
 
-def _refused(widgets: dict[str, Any], linked: dict[str, str]) -> bool | str:
-    """ComfyUI's answer to "may this run?": True, or why not. Without a key the first run says so."""
+def _refused(node: Any, widgets: dict[str, Any], linked: dict[str, Any], *, pays: bool) -> bool | str:
+    """ComfyUI's answer to "may this run?": True, or why not.
+
+    Args:
+        linked: The type of what is linked, by input. Who asks for these types has to check them.
+        pays: Whether a key is needed.
+
+    """
+    for given in node.define_schema().inputs:
+        kind = linked.get(given.id)
+        if kind is not None and not validate_node_input(kind, given.get_io_type()):
+            return f"{given.id} takes {given.get_io_type()}, not {kind}"
     try:
         settings = found_settings().settings
-        table = model_table(settings)
+        asked = None if (named := widgets.get("provider", "auto")) == "auto" else named
+        if pays and "provider" not in linked:
+            check_key(settings, asked)
         keyed = [provider for provider in KEY_VARIABLES if settings.has_key(provider)]
-        provider = settings.provider or (keyed[0] if len(keyed) == 1 else None)
+        provider = asked or settings.provider or (keyed[0] if len(keyed) == 1 else None)
+        return words.refusal(widgets, linked, model_table(settings), provider) or True
     except RunwayNodeError as error:
         return str(error)
-    return words.refusal(widgets, linked, table, provider) or True
+
+
+def _given(named: dict[str, Any]) -> dict[str, Any]:
+    """The widgets among a validation's arguments; one that is linked has no value yet."""
+    return {name: value for name, value in named.items() if name not in {"cls", "input_types"} and value is not None}
 
 
 class RunwayVideoToVideo(io.ComfyNode):  # type: ignore[misc]
@@ -102,23 +130,22 @@ class RunwayVideoToVideo(io.ComfyNode):  # type: ignore[misc]
         prompt: str | None = None,
     ) -> bool | str:
         """Refuse what no run could do before anything in the graph runs."""
-        given = {name: value for name, value in locals().items() if name not in {"cls", "input_types"}}
-        return _refused({name: value for name, value in given.items() if value is not None}, input_types)
+        return _refused(cls, _given(locals()), input_types, pays=True)
 
     @classmethod
     async def execute(cls, video: Any, **widgets: Any) -> io.NodeOutput:
         """Do it."""
-        found = _keyed()
+        found = _keyed(widgets.get("provider", "auto"))
         temp = Path(folder_paths.get_temp_directory())
 
         def work(stop: engine.Stop, hear: Callable[[Event], None]) -> tuple[Clip, Result, Path]:
             clip = clip_of(video, temp)
-            span = words.span_of(clip.window, widgets.get("start", 0.0), widgets.get("end", 0.0))
+            span = _span(clip, widgets)
             result = engine.run(
-                clip.source, _step(widgets), start=span.start, end=span.end, policy=words.policy_of(widgets),
-                settings=found.settings, stop=stop, on_progress=hear, keep_rest=_keeps(widgets),
+                clip.source, _step(widgets), start=span.start, end=span.end, settings=found.settings, stop=stop,
+                policy=words.policy_of(widgets, found.settings), on_progress=hear, keep_rest=_keeps(widgets),
             )  # fmt: skip
-            return clip, result, with_sound(result.path, clip.audio, temp)
+            return clip, result, with_sound(held(result.path, temp), clip, span, temp)
 
         host = _host(cls)
         try:
@@ -128,7 +155,7 @@ class RunwayVideoToVideo(io.ComfyNode):  # type: ignore[misc]
         except RunwayNodeError as error:
             raise RunwayError(words.told(error)) from error
         window = clip.window if _keeps(widgets) else (0.0, 0.0)
-        return io.NodeOutput(video_of(path, window), words.info(result, found.notes))
+        return io.NodeOutput(video_of(path, window), words.info(result, (*clip.notes, *found.notes)))
 
 
 def _keeps(widgets: dict[str, Any]) -> bool:
@@ -136,12 +163,16 @@ def _keeps(widgets: dict[str, Any]) -> bool:
     return bool(widgets.get("keep_rest") and (widgets.get("start") or widgets.get("end")))
 
 
+def _span(clip: Clip, widgets: dict[str, Any]) -> words.Span:
+    return words.span_of(clip.window, widgets.get("start", 0.0), widgets.get("end", 0.0), lambda: clip.fps)
+
+
 def _step(widgets: dict[str, Any]) -> Step:
     stills = () if widgets.get("references") is None else pictures_of(widgets["references"])
     return words.step_of(widgets, stills, widgets.get("keyframes") or ())
 
 
-def _keyed() -> Found:
+def _keyed(provider: str | None) -> Found:
     """The settings with a key.
 
     Raises:
@@ -150,8 +181,7 @@ def _keyed() -> Found:
     """
     try:
         found = found_settings()
-        if not any(found.settings.has_key(provider) for provider in KEY_VARIABLES):
-            raise no_key(SettingsError("There is no API key"))
+        check_key(found.settings, None if provider == "auto" else provider)
     except SettingsError as error:
         raise RunwayError(str(error)) from None
     return found
@@ -180,7 +210,25 @@ class RunwayPlan(io.ComfyNode):  # type: ignore[misc]
             is_output_node=True,
         )
 
-    validate_inputs = RunwayVideoToVideo.validate_inputs
+    @classmethod
+    def validate_inputs(
+        cls,
+        input_types: dict[str, str],
+        model: str = "auto",
+        provider: str = "auto",
+        aspect: str = "source",
+        moderation: str = "default",
+        continuity: str = "seed",
+        output_format: str = "mp4",
+        prompt: str | None = None,
+    ) -> bool | str:
+        """As for the step; only a key is not needed."""
+        return _refused(cls, _given(locals()), input_types, pays=False)
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> float:
+        """What is owned, and so what would be paid, changes beside the graph: look anew each time. It is free."""
+        return time.time()
 
     @classmethod
     async def execute(cls, video: Any, **widgets: Any) -> io.NodeOutput:
@@ -190,11 +238,16 @@ class RunwayPlan(io.ComfyNode):  # type: ignore[misc]
 
         def work(stop: engine.Stop, hear: Callable[[Event], None]) -> engine.Plan:  # noqa: ARG001 - as `drive` calls it
             clip = clip_of(video, temp)
-            span = words.span_of(clip.window, widgets.get("start", 0.0), widgets.get("end", 0.0))
+            span, policy = _span(clip, widgets), words.policy_of(widgets, found.settings)
             return engine.plan(
-                clip.source, _step(widgets), start=span.start, end=span.end, policy=words.policy_of(widgets),
-                settings=found.settings, keep_rest=_keeps(widgets),
-            )  # fmt: skip
+                clip.source,
+                _step(widgets),
+                start=span.start,
+                end=span.end,
+                policy=policy,
+                settings=found.settings,
+                keep_rest=_keeps(widgets),
+            )
 
         try:
             plan = await drive(work, _host(cls))
@@ -260,7 +313,7 @@ class RunwayTake(io.ComfyNode):  # type: ignore[misc]
             description="A result that was paid for before, from this graph or anywhere else on this machine. Free.",
             search_aliases=["runway result", "runway history"],
             inputs=[
-                io.Combo.Input("take", options=_owned(), tooltip="The newest orders whose takes are owned."),
+                io.Combo.Input("take", options=_SHELF.lines(), tooltip="The newest orders whose takes are owned."),
                 io.String.Input(
                     "named", default="", tooltip="Instead: the start of an order's digest, or a task's id (see info)."
                 ),
@@ -286,20 +339,14 @@ class RunwayTake(io.ComfyNode):  # type: ignore[misc]
     async def execute(cls, take: str, named: str = "", untouched: bool = False) -> io.NodeOutput:
         """Fetch it from the data folder."""
         which, found = words.chosen(take, named), found_settings()
+        temp = Path(folder_paths.get_temp_directory())
 
         def work(stop: engine.Stop, hear: Callable[[Event], None]) -> Path:  # noqa: ARG001 - as `drive` calls it
-            return engine.export(which, untouched=untouched, settings=found.settings).path
+            path = engine.export(which, untouched=untouched, settings=found.settings).path
+            return path if untouched else held(path, temp)
 
         try:
             path = await drive(work, _host(cls))
         except RunwayNodeError as error:
             raise RunwayError(str(error)) from error
         return io.NodeOutput(video_of(path))
-
-
-def _owned() -> list[str]:
-    """What the list shows; where the ledger cannot be read, nothing: the node itself says why."""
-    try:
-        return words.choices(engine.takes(settings=load_settings())) or ["no take is owned yet"]
-    except RunwayNodeError:
-        return ["the ledger cannot be read: see runway-node doctor"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
+from math import ceil, isfinite
 from typing import Any, NamedTuple
 
 from ...errors import Ambiguous, RunwayNodeError, SourceError, StepError
 from ...models import Event, Keyframe, Model, OwnedTake, Policy, Result, Step, build, check, price_text
 from ...planning import Plan
+from ...settings import Settings
 
 UNSET: dict[str, Any] = {
     "model": "auto", "provider": "auto", "seed": -1, "aspect": "source", "moderation": "default", "overlap": -1,
@@ -18,9 +20,6 @@ UNSET: dict[str, Any] = {
 
 KEYFRAMES = "RUNWAY_KEYFRAMES"
 """The socket type of chained keyframes."""
-
-SOCKETS = {"video": "VIDEO", "references": "IMAGE", "keyframes": KEYFRAMES}
-"""What each input that takes no typed value may be linked to."""
 
 NEWEST = 50
 """Takes that the list offers."""
@@ -35,6 +34,8 @@ def step_of(widgets: Mapping[str, Any], references: Sequence[Any] = (), keyframe
     """
     plain = Step.model_fields.keys() - {"references", "keyframes", "key"}
     given = {name: widgets[name] for name in plain if widgets.get(name) not in {None, UNSET.get(name)}}
+    if name := (widgets.get("clip_name") or "").strip():
+        given["key"] = name
     if references:
         given["references"] = tuple(references)
     if keyframes:
@@ -42,24 +43,25 @@ def step_of(widgets: Mapping[str, Any], references: Sequence[Any] = (), keyframe
     return build(Step, **given)
 
 
-def policy_of(widgets: Mapping[str, Any]) -> Policy:
-    """The Policy that they name; 0 is no limit of the node's own."""
-    given = {name: widgets[name] for name in ("max_seconds", "max_credits") if widgets.get(name)}
+def policy_of(widgets: Mapping[str, Any], settings: Settings | None = None) -> Policy:
+    """The Policy that they name; 0 is no limit of the node's own, and a setting that is lower holds."""
+    given = {}
+    for name in ("max_seconds", "max_credits"):
+        limits = [limit for limit in (widgets.get(name), getattr(settings, name, None)) if limit]
+        if limits:
+            given[name] = min(limits)
     return build(Policy, **given, allow_sdr=bool(widgets.get("allow_sdr")))
 
 
-def refusal(widgets: Mapping[str, Any], linked: Mapping[str, str], table: Sequence[Model], provider: str | None) -> str:
+def refusal(widgets: Mapping[str, Any], linked: Collection[str], table: Sequence[Model], provider: str | None) -> str:
     """Why these widgets and links cannot be an order, one line; "" where nothing is wrong yet.
 
     Args:
-        linked: The type of what is linked to each input that is.
+        linked: The inputs that are linked, whose values are not known yet.
         table: The models that there are.
         provider: Who would be asked; None where that is not known before a key is.
 
     """
-    for name, kind in linked.items():
-        if name in SOCKETS and SOCKETS[name] not in {*kind.split(","), "*"} and kind != "*":
-            return f"{name} takes {SOCKETS[name]}, not {kind}"
     values = {name: value for name, value in widgets.items() if name not in linked}
     try:
         step = step_of(values)
@@ -80,7 +82,7 @@ def _best(found: Sequence[str]) -> str:
 
 
 def _refused_by(
-    row: Model, step: Step, values: Mapping[str, Any], linked: Mapping[str, str], table: Sequence[Model]
+    row: Model, step: Step, values: Mapping[str, Any], linked: Collection[str], table: Sequence[Model]
 ) -> str:
     for field in ("references", "keyframes"):
         if field in linked and field not in row.takes:
@@ -102,25 +104,38 @@ class Span(NamedTuple):
     end: Fraction | None
 
 
-def span_of(window: tuple[float, float], start: float, end: float) -> Span:
+def span_of(window: tuple[float, float], start: float, end: float, fps: Callable[[], Fraction]) -> Span:
     """Where the node's range lies in the file of a clip that is trimmed itself.
+
+    A trim shows the frames that begin within it (ComfyUI 0.33), a range those nearest to its ends.
 
     Args:
         window: The clip's own start in its file and its length, 0 for all that is left.
         start, end: The node's widgets, from the trimmed clip's start; an end of 0 is the clip's.
+        fps: The file's rate, asked for where there is a trim.
 
     Raises:
         SourceError: Nothing lies between them.
 
     """
-    begins, lasts = _exact(window[0]), _exact(window[1])
+    if not all(isfinite(seconds) for seconds in (start, end)):
+        raise SourceError("start and end are seconds", "Give numbers")
     if end and end <= start:
         raise SourceError(f"There is no frame from {start:g} s to {end:g} s", "Give an end after the start, or 0")
-    if lasts and _exact(start) >= lasts:
-        raise SourceError(f"There is no frame from {start:g} s on", f"The clip is {float(lasts):g} s long")
-    ends = [_exact(end)] * bool(end) + [lasts] * bool(lasts)
-    first = begins + _exact(start)
-    return Span(first or None, begins + min(ends) if ends else None)
+    begins, lasts = _exact(window[0]), _exact(window[1])
+    stop = None
+    if begins or lasts:
+        rate = fps()
+        first, last = (ceil(time * rate - WITHIN) for time in (begins, begins + lasts))
+        begins, stop = first / rate, last / rate if lasts else None
+    if stop is not None and begins + _exact(start) >= stop:
+        raise SourceError(f"There is no frame from {start:g} s on", f"The clip is {float(stop - begins):g} s long")
+    ends = [begins + _exact(end)] * bool(end) + ([] if stop is None else [stop])
+    return Span(begins + _exact(start) or None, min(ends) if ends else None)
+
+
+WITHIN = Fraction(1, 100)
+"""Frames: a file's clock rounds a frame's time by less than that."""
 
 
 def _exact(seconds: float) -> Fraction:
@@ -161,9 +176,14 @@ def info(result: Result, notes: Sequence[str] = ()) -> str:
             f"cost: {cost}; spent in this run: {spent}",
             f"from the ledger: {result.owned} of {took} takes",
             "tasks: " + ", ".join(take.task_id for take in result.takes),
-            *(f"warning: {text}" for text in (*result.warnings, *notes)),
+            *(f"warning: {_graphs(text)}" for text in (*result.warnings, *notes)),
         ]
     )
+
+
+def _graphs(text: str) -> str:
+    """A warning's advice in the words of a graph."""
+    return text.replace("give both the same key", "give both the same clip_name")
 
 
 def plan_text(plan: Plan) -> str:
