@@ -266,7 +266,10 @@ def test_a_failing_sibling_leaves_the_task_running(server, served):
     """The graph ends red for the sibling's sake; queued without it, the take is collected unpaid."""
     slow(served, 3)
     both = graph()
-    both["4"] = {"class_type": "RunwayVideoToVideo", "inputs": {"video": ["1", 0], **ASKED, "max_credits": 1.0}}
+    both["4"] = {
+        "class_type": "RunwayVideoToVideo",
+        "inputs": {"video": ["1", 0], **ASKED, "prompt": "snow", "max_credits": 1.0},
+    }
     both["5"] = {"class_type": "SaveVideo", "inputs": {"video": ["4", 0], "filename_prefix": "b", "format": "auto",
                                                        "codec": "auto"}}  # fmt: skip
     entry = server.ended(server.post(both))
