@@ -156,7 +156,8 @@ def _leave() -> None:
     """The server ends: stop what was not sent, leave what is running, let what is just being sent have its answer."""
     runs = [run for run in _running if run.thread.is_alive()]
     for run in runs:
-        run.stop.detach()
+        if not run.pressed:
+            run.stop.detach()
     until = time.monotonic() + LEAVING
     for run in runs:
         with contextlib.suppress(RuntimeError):
