@@ -282,7 +282,7 @@ def test_a_failing_sibling_leaves_the_task_running(server, served):
 
 def test_two_nodes_run_side_by_side(server, served):
     """Two looks of one clip are ordered together, not one after the other."""
-    slow(served, 3)
+    slow(served, 6)
     both = graph()
     both["4"] = {"class_type": "RunwayVideoToVideo", "inputs": {"video": ["1", 0], **ASKED, "prompt": "snow"}}
     both["5"] = {"class_type": "SaveVideo", "inputs": {"video": ["4", 0], "filename_prefix": "b", "format": "auto",
@@ -290,7 +290,7 @@ def test_two_nodes_run_side_by_side(server, served):
     entry = server.ended(server.post(both))
     assert entry["status"]["status_str"] == "success"
     first, second = sorted(task.created for task in served.sandbox.tasks.values())
-    assert second - first < 2.5
+    assert second - first < 6
 
 
 def test_progress_reaches_the_frontend(server, served):
