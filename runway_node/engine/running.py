@@ -29,7 +29,7 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
     """Name the order, look what is owned, get the rest, finish and publish."""
     settings = order.settings
     price = price_text(order.plan.credits, order.plan.provider)
-    report("planned", f"{float(order.plan.billed_seconds):g} s on {order.model.name}: {price}")
+    report("planned", f"{float(order.plan.billed_seconds):g} s on {order.model.name}: {price}, less what is owned")
     with (
         Ledger(settings) as ledger,
         ledger.holder() as token,
