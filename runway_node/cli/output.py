@@ -31,9 +31,6 @@ REPEAT_AFTER = 30.0
 _KEPT = frozenset({"owned", "submitted", "warning", "retrying"})
 """Phases whose message stays on the screen: a task id is worth its money."""
 
-_CALL_DONE = 0.98
-"""How far one of several calls comes: its take is made to fit, and waits to be joined."""
-
 _ENDS = frozenset({"refused", "failed", "cancelled", "ambiguous", "interrupted"})
 """Phases that a person is told as the command's error, once."""
 
@@ -93,20 +90,19 @@ class Show:
         elif _screen("stderr"):
             self._draw(event, who, who or (event.phase if not call else "all calls"), event.overall)
             if call:
-                self._draw(event, f"{who} {call}", named, event.segment_overall, last=_CALL_DONE)
+                self._draw(event, f"{who} {call}", named, event.segment_overall)
+                if event.phase == "conforming" and event.fraction == 1.0:  # made to fit, it waits to be joined
+                    self._gone(f"{who} {call}")
         elif not call:
             self._tell(event, who, named)
         elif event.phase == "stored":
             self.note(f"{named}; {event.overall:.0%} of the whole")
 
-    def _draw(self, event: Event, key: str, label: str, done: float, last: float = 2.0) -> None:
-        """A bar of its own for each *key*, taken away when it has come to *last*."""
+    def _draw(self, event: Event, key: str, label: str, done: float) -> None:
+        """A bar of its own for each *key*."""
         if self._progress is None:
             self._progress, self._bars = _progress(), {}
             self._progress.start()
-        if done >= last:
-            self._gone(key)
-            return
         if key not in self._bars:
             self._bars[key] = self._progress.add_task("", total=1.0, phase="", note="")
         self._progress.update(self._bars[key], completed=done, phase=label, note=_words(event))
