@@ -12,6 +12,8 @@ from runway_node.models import Step
 
 from .media_clips import X264, barcode, ffmpeg, numbers
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 325
 """Thirteen seconds at 25: three calls."""
 

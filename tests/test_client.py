@@ -230,6 +230,7 @@ def test_a_reset_after_the_body_is_ambiguous(raw, small):
         client.submit(small, "aleph2")
 
 
+@pytest.mark.slow
 def test_a_close_after_a_large_body_is_ambiguous(raw, big):
     """Also where it was megabytes, and the end is a polite one."""
     server = raw(lambda talk: talk.read_all())

@@ -13,6 +13,8 @@ from runway_node.models import Step
 from .media_clips import barcode, ffmpeg, numbers
 from .studio import SHORT
 
+pytestmark = pytest.mark.slow
+
 FORMATS = {"prores": ("prores", ".mov"), "sdr_rec709_10bit": ("hevc", ".mp4")}
 
 

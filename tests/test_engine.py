@@ -258,6 +258,7 @@ def test_refused_for_now_is_tried_again(order, provider, wrong):
     assert (order.counted.accepted, order.counted.creates) == (1, 1 + wrong.times)
 
 
+@pytest.mark.slow
 def test_refused_for_now_six_times_is_refused(order):
     """After the first try and five more a lasting 429 is the error, and nothing is ordered."""
     error = order.fails(errors.RateLimited, Fault(where="create", kind="status", status=429, times=None))

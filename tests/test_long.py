@@ -26,6 +26,8 @@ from runway_node.sandbox import Fault
 from .media_clips import clicks, numbers
 from .studio import SHORT, answer_fixture, fail, film_fixture, quick_fixture, studio_fixture, until  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 # --- one film out of several calls ---
 
 
@@ -335,7 +337,6 @@ def _program(studio, out, **values):
     return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_from_what_is_paid(quick):
     """Without a word of warning, all three calls under way: the next run fetches them, and sends nothing."""
     quick.sandbox.options = quick.sandbox.options.model_copy(update={"seconds_per_task": 3600.0})
@@ -350,7 +351,6 @@ def test_killed_in_the_middle_it_goes_on_from_what_is_paid(quick):
     assert [path.name for path in (quick.settings().data_dir / "work").iterdir()] == []
 
 
-@pytest.mark.slow
 def test_on_postgres_it_is_paid_once_too(quick, database):
     """Side by side, again, and by two runs at once."""
     values = {"database_url": database}

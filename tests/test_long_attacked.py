@@ -23,12 +23,13 @@ from runway_node.sandbox import Fault
 from .media_clips import barcode, ffmpeg, numbers
 from .studio import SHORT, Studio, answer_fixture, film_fixture, quick_fixture, studio_fixture, until  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 
 def options(studio, **values):
     studio.sandbox.options = studio.sandbox.options.model_copy(update=values)
 
 
-@pytest.mark.slow
 def test_the_slot_of_an_unclear_call_is_not_the_next_calls(quick, monkeypatch):
     """The commit that gives it back is looked at by the one that would send: asking for the balance may take long."""
     honest, first = Client.submit, []
@@ -99,7 +100,6 @@ def test_calls_that_hold_slots_from_before_are_looked_at_first(runway_sandbox, a
     assert quick(values={"max_concurrency": 1}, queue_timeout=20.0).frames == 450
 
 
-@pytest.mark.slow
 def test_the_wait_for_ones_own_calls_is_no_wait_in_vain(quick):
     """`queue_timeout` counts while others hold the slots."""
     options(quick, seconds_per_task=2.0)

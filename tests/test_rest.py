@@ -19,6 +19,8 @@ from runway_node.models import Step
 
 from .media_clips import CLICKS, VP9, X264, barcode, clicks, ffmpeg, numbers
 
+pytestmark = pytest.mark.slow
+
 SECONDS, START, END = 12, 5.3, 8.1
 KINDS = {
     "closed": ("25", ".mp4", (*X264, "-g", "25")),

@@ -17,6 +17,8 @@ from runway_node.models import Step
 
 from .media_clips import ffmpeg
 
+pytestmark = pytest.mark.slow
+
 SHIFT = 24.0
 """Levels by which every second answer is lighter."""
 

@@ -149,6 +149,7 @@ def test_a_trim_is_honoured(nodes, served, counted):
     assert (len(shown), shown[0], shown[-1]) == (50, 10, 59)
 
 
+@pytest.mark.slow
 def test_a_range_counts_from_the_trims_start(nodes, served, counted):
     """Start and end are what the person sees in the trimmed clip."""
     trimmed = VideoFromFile(str(counted), start_time=0.4, duration=2.4)
@@ -157,6 +158,7 @@ def test_a_range_counts_from_the_trims_start(nodes, served, counted):
     assert (len(shown), shown[0]) == (50, 15)
 
 
+@pytest.mark.slow
 def test_the_rest_that_is_kept_is_the_trimmed_clips(nodes, served, counted):
     """With keep_rest the whole file is made, and handed on with the trim it came with."""
     trimmed = VideoFromFile(str(counted), start_time=0.4, duration=2.4)
@@ -165,6 +167,7 @@ def test_the_rest_that_is_kept_is_the_trimmed_clips(nodes, served, counted):
     assert (video.start_time, video.duration) == (0.4, 2.4)
 
 
+@pytest.mark.slow
 def test_a_file_in_memory_is_known_by_its_bytes(nodes, served, clip):
     """Two streams of the same bytes are one order."""
     for _ in range(2):
@@ -173,6 +176,7 @@ def test_a_file_in_memory_is_known_by_its_bytes(nodes, served, clip):
     assert len(probe(Path(video.file)).sounds) == 1
 
 
+@pytest.mark.slow
 def test_tensors_keep_their_sound(nodes, served):
     """Frames that exist nowhere else are rendered once; the waveform beside them is put back."""
     shade = np.linspace(0, 1, 50 * 90 * 160 * 3, dtype=np.float32).reshape(50, 90, 160, 3)
@@ -193,6 +197,7 @@ def test_a_trim_shows_the_frames_that_begin_within_it(nodes, served, counted):
     assert (shown[0], shown[-1]) == (11, 60)
 
 
+@pytest.mark.slow
 def test_a_range_of_tensors_has_its_own_sound(nodes, served):
     """The samples are cut with the frames: what began at two seconds begins one second into a range from one."""
     shade = np.linspace(0, 1, 100 * 36 * 64 * 3, dtype=np.float32).reshape(100, 36, 64, 3)
@@ -210,6 +215,7 @@ def samples(path):
         return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
 
 
+@pytest.mark.slow
 def test_a_clip_that_wobbles_has_a_name(nodes, served):
     """Under one clip_name, pixels that come out a little differently are the same order."""
     picture = np.full((50, 36, 64, 3), 0.5, np.float32)
@@ -220,6 +226,7 @@ def test_a_clip_that_wobbles_has_a_name(nodes, served):
     assert "1 of 1 takes" in info
 
 
+@pytest.mark.slow
 def test_one_stream_feeds_two_nodes_at_once(nodes, served, clip):
     """Neither moves the other's place in it."""
     video = VideoFromFile(io.BytesIO(clip.read_bytes()))
@@ -232,6 +239,7 @@ def test_one_stream_feeds_two_nodes_at_once(nodes, served, clip):
     assert [probe(Path(one.args[0].file)).frames for one in made] == [50, 50]
 
 
+@pytest.mark.slow
 def test_what_comfyui_holds_outlives_gc(nodes, served, clip):
     """Its cache knows the file by a name of its own."""
     video, _ = order(nodes["RunwayVideoToVideo"], VideoFromFile(str(clip)))
@@ -257,6 +265,7 @@ def test_a_stop_that_another_node_took_down_was_heard(nodes, served, comfy, clip
     asyncio.run(pressed())
 
 
+@pytest.mark.slow
 def test_a_pack_that_breaks_progress_ends_nothing(nodes, served, comfy, clip, monkeypatch):
     """Others hang on ComfyUI's progress too; the order is paid and goes on."""
 
@@ -285,6 +294,7 @@ def test_stop_cancels_the_task_and_is_no_error(nodes, served, comfy, clip):
     assert orders() == ()
 
 
+@pytest.mark.slow
 def test_a_failing_sibling_leaves_the_task_running(nodes, served, comfy, clip):
     """ComfyUI cancels the await: the task goes on, and the next Queue collects its take unpaid."""
     slow(served, 2.0)
@@ -302,6 +312,7 @@ def test_a_failing_sibling_leaves_the_task_running(nodes, served, comfy, clip):
     assert (served.counters.creates, served.counters.deletes) == (1, 0)
 
 
+@pytest.mark.slow
 def test_siblings_run_side_by_side(nodes, served, clip):
     """The second is ordered before the first has ended, and the loop turns all the while."""
     slow(served, 4.0)
