@@ -32,18 +32,12 @@ ASKED = ["video", "prompt", "model", "seed", "take", "provider", "references", "
 """The widgets, in the order in which saved graphs hold their values."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def comfyui():
-    """The stand-in, in place of ComfyUI's modules while this file's tests run."""
+    """The stand-in, in place of ComfyUI's modules: one for good, for the nodes are imported against it once."""
     stand_in = Comfy()
-    there = {name: sys.modules.get(name) for name in stand_in.modules()}
     sys.modules.update(stand_in.modules())
-    yield stand_in
-    for name, module in there.items():
-        if module is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = module
+    return stand_in
 
 
 @pytest.fixture
