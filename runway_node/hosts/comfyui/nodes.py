@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import folder_paths
 from comfy_api.latest import ComfyAPI, ComfyExtension, io, ui
@@ -67,12 +67,11 @@ def _write(node: Any, text: str) -> None:
         server.send_progress_text(text, where)
 
 
-def _refused(node: Any, widgets: dict[str, Any], linked: dict[str, Any], *, pays: bool) -> bool | str:
+def _refused(node: Any, widgets: dict[str, Any], linked: dict[str, Any]) -> bool | str:
     """ComfyUI's answer to "may this run?": True, or why not.
 
     Args:
         linked: The type of what is linked, by input. Who asks for these types has to check them.
-        pays: Whether a key is needed.
 
     """
     for given in node.define_schema().inputs:
@@ -82,21 +81,41 @@ def _refused(node: Any, widgets: dict[str, Any], linked: dict[str, Any], *, pays
     try:
         settings = found_settings().settings
         asked = None if (named := widgets.get("provider", "auto")) == "auto" else named
-        if pays and "provider" not in linked:
-            check_key(settings, asked)
         keyed = [provider for provider in KEY_VARIABLES if settings.has_key(provider)]
+        if "provider" not in linked and (node.pays or len(keyed) > 1):
+            check_key(settings, asked)
         provider = asked or settings.provider or (keyed[0] if len(keyed) == 1 else None)
         return words.refusal(widgets, linked, model_table(settings), provider) or True
     except RunwayNodeError as error:
         return str(error)
 
 
-def _given(named: dict[str, Any]) -> dict[str, Any]:
-    """The widgets among a validation's arguments; one that is linked has no value yet."""
-    return {name: value for name, value in named.items() if name not in {"cls", "input_types"} and value is not None}
+class _Ordering(io.ComfyNode):  # type: ignore[misc]
+    """What the step and its plan have in common: the widgets, and what is refused before the graph runs."""
+
+    pays: ClassVar[bool] = True
+    """Whether a key is needed."""
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        input_types: dict[str, str],
+        model: str = "auto",
+        provider: str = "auto",
+        aspect: str = "source",
+        moderation: str = "default",
+        continuity: str = "seed",
+        output_format: str = "mp4",
+        prompt: str | None = None,
+    ) -> bool | str:
+        """Refuse what no run could do before anything in the graph runs."""
+        given = {name: value for name, value in locals().items() if name not in {"cls", "input_types"}}
+        # One that is linked has no value yet.
+        widgets = {name: value for name, value in given.items() if value is not None}
+        return _refused(cls, widgets, input_types)
 
 
-class RunwayVideoToVideo(io.ComfyNode):  # type: ignore[misc]
+class RunwayVideoToVideo(_Ordering):
     """The step: a VIDEO goes in, one comes out that takes its place."""
 
     @classmethod
@@ -116,21 +135,6 @@ class RunwayVideoToVideo(io.ComfyNode):  # type: ignore[misc]
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(
-        cls,
-        input_types: dict[str, str],
-        model: str = "auto",
-        provider: str = "auto",
-        aspect: str = "source",
-        moderation: str = "default",
-        continuity: str = "seed",
-        output_format: str = "mp4",
-        prompt: str | None = None,
-    ) -> bool | str:
-        """Refuse what no run could do before anything in the graph runs."""
-        return _refused(cls, _given(locals()), input_types, pays=True)
 
     @classmethod
     async def execute(cls, video: Any, **widgets: Any) -> io.NodeOutput:
@@ -187,8 +191,10 @@ def _keyed(provider: str | None) -> Found:
     return found
 
 
-class RunwayPlan(io.ComfyNode):  # type: ignore[misc]
+class RunwayPlan(_Ordering):
     """What the step would cost."""
+
+    pays: ClassVar[bool] = False
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -209,21 +215,6 @@ class RunwayPlan(io.ComfyNode):  # type: ignore[misc]
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
-
-    @classmethod
-    def validate_inputs(
-        cls,
-        input_types: dict[str, str],
-        model: str = "auto",
-        provider: str = "auto",
-        aspect: str = "source",
-        moderation: str = "default",
-        continuity: str = "seed",
-        output_format: str = "mp4",
-        prompt: str | None = None,
-    ) -> bool | str:
-        """As for the step; only a key is not needed."""
-        return _refused(cls, _given(locals()), input_types, pays=False)
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> float:
