@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +38,7 @@ def login(
         show.say(f"The key for {whose} is in {settings_path()}; {balance}")
         if not private:
             show.note(f"warning: {settings_path()} could not be made readable by you alone: others may read the key")
-        if os.environ.get(KEY_VARIABLES[whose]):
+        if load_settings().key(whose) != settings.key(whose):
             show.note(f"warning: {KEY_VARIABLES[whose]} is set, and is used before the settings file")
 
 
