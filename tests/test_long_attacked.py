@@ -15,7 +15,7 @@ import runway_node
 from runway_node import errors
 from runway_node.client import Client
 from runway_node.engine import Stop, run, running
-from runway_node.hosts.moviepy import _frames
+from runway_node.hosts.moviepy import frames_of
 from runway_node.media.shapes import Frames
 from runway_node.models import Step
 from runway_node.sandbox import Fault
@@ -114,7 +114,7 @@ def test_a_keyed_clip_holds_no_renderers_lock_while_it_waits(quick, seconds, cal
 
     def order(name):
         clip = VideoClip(lambda t: np.full((36, 64, 3), int(t * 10) % 255, np.uint8), duration=seconds).with_fps(20)
-        frames = _frames(clip, 20 * seconds)
+        frames = frames_of(clip, 20 * seconds)
         with pytest.raises(errors.Interrupted) as caught:
             run(frames, Step(prompt="x", key=str(name)), settings=quick.settings(), stop=stops[name])
         ends[name] = caught.value

@@ -222,7 +222,7 @@ def _locate(clip: Any) -> _Place:
     shift = shift if shift * fps > 0.001 else 0.0
     found = file_probe(clip, came)
     if found is None or found.path is None:
-        return _Place(_frames(clip, count), None, None, shift)
+        return _Place(frames_of(clip, count), None, None, shift)
     start = Fraction(first) / found.fps if first else None
     end = Fraction(first + count) / found.fps if first + count < found.frames else None
     return _Place(found.path, start, end, shift)
@@ -256,7 +256,8 @@ def _locate_all(clips: Sequence[Any]) -> list[_Place]:
     return places
 
 
-def _frames(clip: Any, count: int) -> Frames:
+def frames_of(clip: Any, count: int) -> Frames:
+    """The first *count* frames of a moviepy clip; read one at a time, by one thread at a time, when they are asked for."""
     width, height = (int(side) for side in clip.size)
     fps = float(clip.fps)
 

@@ -26,11 +26,14 @@ from ..errors import Interrupted, MediaError, OutputError, SourceError
 from .shapes import Buffer
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,flv,asf,mxf"
+SOUNDS = "wav,w64,mp3,aac,flac,ac3,eac3,aiff,caf"
+"""Containers of sound alone, taken where sound is all that is wanted."""
 PROTOCOLS = "file,pipe"
 # Titles in an old encoding are no reason to refuse a clip; PyAV 19 takes them anyhow and has no such argument.
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 _GUARD = {"format_whitelist": CONTAINERS, "protocol_whitelist": PROTOCOLS}
 _UNSEEN = {"skip_frame": "all"}
+_HEARD = {"format_whitelist": f"{CONTAINERS},{SOUNDS}"}
 HEARD_WITHIN = 0.2
 """Seconds after which a stop is heard while ffmpeg works."""
 
@@ -47,16 +50,17 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def source_args(path: Path) -> list[str]:
+def source_args(path: Path, *, sound: bool = False) -> list[str]:
     """Guarded input arguments for *path*; `file:` keeps a name with a colon or a leading dash a name."""
-    return ["-format_whitelist", CONTAINERS, "-protocol_whitelist", PROTOCOLS, "-i", f"file:{path.absolute()}"]
+    return ["-format_whitelist", f"{CONTAINERS},{SOUNDS}" if sound else CONTAINERS, "-protocol_whitelist", PROTOCOLS, "-i", f"file:{path.absolute()}"]
 
 
-def open_container(path: Path, *, packets_only: bool = False) -> av.container.InputContainer:
+def open_container(path: Path, *, packets_only: bool = False, sound: bool = False) -> av.container.InputContainer:
     """Open *path* with PyAV, guarded.
 
     Args:
         packets_only: Nothing is decoded to know more of the streams, which takes a fourth of the time.
+        sound: Files of sound alone will do.
 
     Raises:
         SourceError: It is missing, empty, or not one of the containers.
@@ -71,13 +75,14 @@ def open_container(path: Path, *, packets_only: bool = False) -> av.container.In
     try:
         opened: av.container.InputContainer = av.open(
             f"file:{path.absolute()}",
-            options={**_GUARD, **(_UNSEEN if packets_only else {})},
+            options={**_GUARD, **(_UNSEEN if packets_only else {}), **(_HEARD if sound else {})},
             **_LENIENT,
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
+        kind = "sound" if sound else "a video"
         raise SourceError(
-            f"{path.name} cannot be read as a video ({why})", "It may be cut off, or not a video: try to play it"
+            f"{path.name} cannot be read as {kind} ({why})", f"It may be cut off, or not {kind}: try to play it"
         ) from error
     return opened
 
@@ -89,6 +94,7 @@ def run_ffmpeg(
     on_frame: Callable[[int], None] | None = None,
     feed: Iterable[Buffer] | None = None,
     folder: str | None = None,
+    words: list[str] | None = None,
 ) -> int:
     """Run one ffmpeg process to its end.
 
@@ -98,6 +104,7 @@ def run_ffmpeg(
         on_frame: Called with the number of frames written so far, in the caller's thread; what it raises ends the work.
         feed: Written to its standard input.
         folder: Where it runs: names within filters are taken from there.
+        words: Is given the lines that it says, those of the filters' findings too.
 
     Returns:
         How many frames it wrote.
@@ -107,7 +114,8 @@ def run_ffmpeg(
         Interrupted: `stop` was set.
 
     """
-    command = [ffmpeg_exe(), "-hide_banner", "-nostdin", "-loglevel", "error", "-nostats", "-progress", "pipe:1", "-y"]
+    level = "error" if words is None else "info"
+    command = [ffmpeg_exe(), "-hide_banner", "-nostdin", "-loglevel", level, "-nostats", "-progress", "pipe:1", "-y"]
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
@@ -136,6 +144,8 @@ def run_ffmpeg(
     if process.returncode != 0:
         work.heed()
         raise _failure(complaint, args)
+    if words is not None:
+        words += complaint.splitlines()
     return work.frames
 
 

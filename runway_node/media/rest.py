@@ -7,7 +7,7 @@ copied beside another encoder's, the rest is encoded once, and that is said.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -152,7 +152,7 @@ def around(
         if first == last:
             return []
         out = folder / f"{name}{codec_for(fit, suffix).part}"
-        _encode(source, probe, fit, suffix, first, last, out, stop)
+        encode_range(source, probe, fit, suffix, first, last, out, stop)
         return [out]
 
     def span(first: int, last: int) -> list[Part]:
@@ -167,9 +167,24 @@ def around(
     ]
 
 
-def _encode(
-    source: Path, probe: Probe, fit: Fit, suffix: str, first: int, last: int, out: Path, stop: threading.Event | None
+def encode_range(
+    source: Path,
+    probe: Probe,
+    fit: Fit,
+    suffix: str,
+    first: int,
+    last: int,
+    out: Path,
+    stop: threading.Event | None = None,
+    on_frame: Callable[[int], None] | None = None,
 ) -> None:
+    """Write at *out* frames [first, last) of a file, in the size and colour of *fit*, without sound.
+
+    Raises:
+        MediaError: ffmpeg failed or the disk is full.
+        Interrupted: `stop` was set.
+
+    """
     codec, count = codec_for(fit, suffix), last - first
     chain = [
         on_grid(probe, first),
@@ -185,4 +200,5 @@ def _encode(
             [*entry_args(probe, first), *source_args(source), "-map", "0:V:0", "-vf", ",".join(chain),
              "-frames:v", str(count), *output_args(codec, codec.pix_fmts[0], fit.fps), str(part)],
             stop=stop,
+            on_frame=on_frame,
         )  # fmt: skip

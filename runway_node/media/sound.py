@@ -6,7 +6,7 @@ Sound is copied where the container can hold it and start it at the exact sample
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,15 @@ def finish(
     return tuple(warnings)
 
 
-def add_samples(pictures: Path, samples: Buffer, rate: int, channels: int, out: Path) -> None:
+def add_samples(
+    pictures: Path,
+    samples: Iterable[Buffer],
+    rate: int,
+    channels: int,
+    out: Path,
+    *,
+    stop: threading.Event | None = None,
+) -> None:
     """Write at *out* the pictures of a file, copied, with sound that exists only in memory.
 
     Args:
@@ -81,6 +89,7 @@ def add_samples(pictures: Path, samples: Buffer, rate: int, channels: int, out: 
 
     Raises:
         MediaError: ffmpeg failed or the disk is full.
+        Interrupted: `stop` was set.
 
     """
     encoder = _ENCODERS.get(out.suffix.lower(), _ENCODERS[""])
@@ -89,7 +98,8 @@ def add_samples(pictures: Path, samples: Buffer, rate: int, channels: int, out: 
         run_ffmpeg(
             [*source_args(pictures), *raw, "-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", "-c:a", *encoder,
              "-movflags", "+faststart", str(part)],
-            feed=[samples],
+            stop=stop,
+            feed=samples,
         )  # fmt: skip
 
 

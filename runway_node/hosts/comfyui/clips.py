@@ -167,5 +167,5 @@ def with_sound(pictures: Path, clip: Clip, span: Span, temp: Path) -> Path:
     mark = hashlib.sha256(b"%d %d " % (channels, rate) + samples).hexdigest()[:12]
     out = temp / f"{pictures.stem}-{mark}{pictures.suffix}"
     if not out.exists():
-        add_samples(pictures, samples, rate, channels, out)
+        add_samples(pictures, [samples], rate, channels, out)
     return out

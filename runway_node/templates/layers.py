@@ -1,0 +1,169 @@
+"""Pictures and words over a clip, and clips one after another: drawn by moviepy, placed and timed in whole frames."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import SourceError
+from .pieces import SLACK, Piece, made
+from .steps import Overlay, Text, Timed
+from .values import Spot, pixels
+
+MOST_PIXELS = 64_000_000
+PICTURES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+def joined(clips: Sequence[Any], counts: Sequence[int], overlap: int, first: Piece, fit: str) -> Any:
+    """Clips one after another, in the size and rate of *first*; neighbours share *overlap* frames, cross-faded.
+
+    The later one's share rises in equal steps, 1/(n+1) to n/(n+1), as where two answers are joined.
+    """
+    size, fps = (first.width, first.height), first.fps
+    starts = [0, *itertools.accumulate(count - overlap for count in counts[:-1])]
+    total = starts[-1] + counts[-1]
+
+    def picture(index: int, t: float) -> Any:
+        return fitted(clips[index].get_frame(max(0.0, t - float(starts[index] / fps))), size, fit)
+
+    def frame(t: float) -> Any:
+        place = min(int(t * float(fps) + SLACK), total - 1)
+        index = bisect.bisect_right(starts, place) - 1
+        into = place - starts[index]
+        if not index or into >= overlap:
+            return picture(index, t)
+        share = (into + 1) / (overlap + 1)
+        before, after = picture(index - 1, t).astype(np.float32), picture(index, t)
+        return (before + (after - before) * share + 0.5).astype(np.uint8)
+
+    return made(frame, size, fps, total)
+
+
+def fitted(frame: Any, size: tuple[int, int], fit: str) -> Any:
+    """A frame in another size: whole, with black bars ("contain"), or cut to it ("cover")."""
+    height, width = frame.shape[:2]
+    if (width, height) == size:
+        return frame
+    scales = (size[0] / width, size[1] / height)
+    scale = min(scales) if fit == "contain" else max(scales)
+    scaled = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(frame).resize(scaled, Image.Resampling.LANCZOS)
+    ground = Image.new("RGB", size)
+    ground.paste(picture, ((size[0] - scaled[0]) // 2, (size[1] - scaled[1]) // 2))
+    return np.asarray(ground)
+
+
+def over(base: Any, layer: Any, step: Timed, piece: Piece) -> Any:
+    """*layer* over *base*, where, when and how the step says.
+
+    Raises:
+        SourceError: It would not be seen at all.
+
+    """
+    from moviepy import CompositeVideoClip, vfx
+
+    start, count = window(step.at, step.duration, piece, step.duration is None and layer.duration is not None and layer)
+    seconds = float(count / piece.fps)
+    layer = layer.with_duration(seconds)
+    if step.fade:
+        fade = min(float(step.fade), seconds / 2)
+        layer = layer.with_effects([vfx.CrossFadeIn(fade), vfx.CrossFadeOut(fade)])
+    if step.opacity < 1:
+        layer = layer.with_opacity(step.opacity)
+    # A hair early: sums of times must not begin it a frame late.
+    begin = max(0.0, float(start / piece.fps) - SLACK / float(piece.fps))
+    layer = layer.with_start(begin).with_position(corner(step.position, layer.size, base.size))
+    made_of = CompositeVideoClip([base, layer], size=base.size, use_bgclip=True)
+    return made_of.with_duration(base.duration).with_fps(float(piece.fps))
+
+
+def window(at: Fraction, duration: Fraction | None, piece: Piece, layer: Any = None) -> tuple[int, int]:
+    """The first frame, and the number of frames, for which something is seen."""
+    start = piece.frame(at)
+    if start >= piece.frames:
+        raise SourceError(
+            f"It would begin at {float(at):g} s, after the clip's end at {float(piece.seconds):g} s", "Begin it earlier"
+        )
+    most = piece.frames - start
+    if duration is not None:
+        most = min(most, max(1, piece.frame(duration)))
+    if layer:
+        most = min(most, max(1, round(layer.duration * float(piece.fps))))
+    return start, most
+
+
+def corner(spot: Spot, size: Sequence[int], frame: Sequence[int]) -> tuple[int, int]:
+    """The pixel of the frame at which the layer's top left is."""
+
+    def side(where: str | float, own: int, whole: int) -> int:
+        shares = {"left": 0.0, "top": 0.0, "center": 0.5, "right": 1.0, "bottom": 1.0}
+        if isinstance(where, str) and where in shares:
+            return round((whole - own) * shares[where])
+        # A share counts for the layer's middle, so that 50% is the center whatever its size.
+        return round(pixels(where, whole) - own / 2) if isinstance(where, str) else round(where)
+
+    return side(spot.x, int(size[0]), int(frame[0])), side(spot.y, int(size[1]), int(frame[1]))
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is a still."""
+    try:
+        with Image.open(path, formats=PICTURES):
+            return True
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+        return False
+
+
+def still(path: Path, step: Overlay, frame: Sequence[int]) -> Any:
+    """A picture as a moviepy clip, in the step's width.
+
+    Raises:
+        SourceError: It cannot be read.
+
+    """
+    from moviepy import ImageClip
+
+    try:
+        with Image.open(path, formats=PICTURES) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise SourceError(f"{path.name} is {opened.width}x{opened.height}", "Use a smaller picture")
+            picture = opened.convert("RGBA")
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise SourceError(f"{path.name} is no picture that can be read ({error})", "Use PNG, JPEG or WebP") from None
+    if step.width is not None:
+        width = max(1, round(pixels(step.width, int(frame[0]))))
+        height = max(1, round(picture.height * width / picture.width))
+        picture = picture.resize((min(width, 16384), min(height, 16384)), Image.Resampling.LANCZOS)
+    return ImageClip(np.asarray(picture))
+
+
+def words(step: Text, font: Path | None, frame: Sequence[int]) -> Any:
+    """The step's text as a moviepy clip.
+
+    Raises:
+        SourceError: The font cannot be used, or the letters do not fit.
+
+    """
+    from moviepy import TextClip
+
+    width, height = int(frame[0]), int(frame[1])
+    size = max(4, round(pixels(step.size, height)))
+    wrap = max(size, round(pixels(step.wrap, width)))
+    edge = max(2, size // 6)
+    try:
+        return TextClip(
+            font=None if font is None else str(font), text=step.text, font_size=min(size, 4096),
+            color=step.color, bg_color=step.background, stroke_color=step.stroke_color,
+            stroke_width=step.stroke_width, method="caption", size=(min(wrap, 16384), None),
+            text_align=step.align, margin=(edge, edge),
+        )  # fmt: skip
+    except (ValueError, OSError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(f"The text cannot be drawn ({why})", "Check font, size and wrap") from None

@@ -1,0 +1,54 @@
+"""Which files a template, a row and a flag may name: each only below the folders that whoever wrote it answers for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .problems import TemplateError, said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Folders that file names are taken from.
+
+    Args:
+        base: What a relative name starts from.
+        allowed: Folders, beside `base`, that a name may lead to.
+        mend: What is told where it leads elsewhere.
+        anywhere: A person typed the names: they may lead anywhere.
+
+    """
+
+    base: Path
+    allowed: Sequence[Path] = ()
+    mend: str = ""
+    anywhere: bool = False
+
+    def find(self, name: str | Path) -> Path:
+        """The file, absolute; symbolic links are followed before it is judged.
+
+        Raises:
+            TemplateError: It is a URL, or lies elsewhere.
+
+        """
+        text = str(name)
+        if "://" in text:
+            raise TemplateError(f"{said(text)} is a URL: a file is wanted", "Fetch it first")
+        if text.startswith("~") and not self.anywhere:
+            raise TemplateError(f"{said(text)} leads out of {self.base}", self.mend)
+        try:
+            path = (self.base / Path(text).expanduser()).absolute()
+            real = path.resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise TemplateError(f"{said(text)} is no file's name ({error})") from None
+        roots = [self.base, *self.allowed]
+        if not self.anywhere and not any(real.is_relative_to(root.resolve()) for root in roots):
+            raise TemplateError(f"{said(text)} leads out of {self.base}", self.mend)
+        return path
+
+
+def of_template(folder: Path) -> Places:
+    """For names that the template itself holds."""
+    return Places(base=folder, mend="Put the file beside the template, or give it as the value of a path var")

@@ -1,0 +1,112 @@
+"""What is wrong with a template, a row or a flag, said by its place: path, line, and the nearest right word."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import WrongUse
+
+Place = tuple[str | int, ...]
+"""The way from a tree's root to a value: ("steps", 2, "transition", "duration")."""
+
+
+class TemplateError(WrongUse):
+    """A template, a row of a batch or a value for one of its vars is wrong; nothing was sent.
+
+    Args:
+        place: Where in the template; () where it is about the whole, or about something else.
+
+    """
+
+    def __init__(self, what: str, mend: str = "", *, place: Place = ()) -> None:
+        super().__init__(what, mend)
+        self.place = place
+
+    def at(self, place: Place, lines: Mapping[Place, int] | None = None) -> TemplateError:
+        """The same, told with its place."""
+        where = located(place, lines)
+        return TemplateError(f"{where}: {self.what}" if where else self.what, self.mend, place=place)
+
+
+def located(place: Place, lines: Mapping[Place, int] | None = None) -> str:
+    """ "steps[2].transition.duration, line 14"; the line of the nearest thing around it that was written."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
+    known = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None) if lines else None
+    return ", ".join(part for part in (path, f"line {known}" if known else "") if part)
+
+
+def nearest(word: str, among: Iterable[str]) -> str:
+    """ "; did you mean X?" where one of *among* is like *word*, else ""."""
+    words = {one.lower(): one for one in among}
+    found = difflib.get_close_matches(word.lower()[:100], words, n=1, cutoff=0.6)
+    return f"; did you mean {words[found[0]]}?" if found else ""
+
+
+def said(value: object) -> str:
+    """A value for an error's line: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place = ()) -> TemplateError:
+    """pydantic's first complaint in our words, with the whole place.
+
+    Args:
+        kind: What was validated.
+        tree: What it was validated from.
+        place: Where that stands in the template.
+
+    """
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    loc, name = first["loc"], first["type"]
+    given, last = _at(tree, loc), str(loc[-1]) if loc else ""
+    what = first["msg"].removeprefix("Value error, ")
+    here = (*place, *loc)
+    if name == "extra_forbidden":
+        fields = _names(_model_at(kind, loc[:-1]))
+        what = f"there is no field {said(last)}{nearest(last, fields) or '; there are ' + ', '.join(fields)}"
+    elif name == "missing":
+        here, what = here[:-1], f"{last} is missing"
+    elif name == "literal_error":
+        choices = first["ctx"]["expected"]
+        hint = nearest(str(given), re.findall("'(.*?)'", choices))
+        what = f"{said(given)} is not {choices}{hint}"
+    elif name != "value_error":
+        what = f"{said(given)} is wrong: {what[0].lower()}{what[1:]}"
+    return TemplateError(what, place=here)
+
+
+def _names(kind: type[BaseModel] | None) -> list[str]:
+    return [] if kind is None else [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def _model_at(kind: type[BaseModel], loc: Place) -> type[BaseModel] | None:
+    """The model that checks what stands at *loc* below *kind*."""
+    here: Any = kind
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        fields = getattr(here, "model_fields", {})
+        field = next((field for name, field in fields.items() if part in {name, field.alias}), None)
+        here = None if field is None else _model_in(field.annotation)
+    return here
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _model_in(one)) is not None), None)
+
+
+def _at(tree: Any, place: Place) -> Any:
+    for part in place:
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return tree

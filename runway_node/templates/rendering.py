@@ -1,0 +1,292 @@
+"""A template's faces: `look` says what a render would do and cost, `render` does it. Nothing here decides."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import engine
+from ..errors import MediaError, OutputError
+from ..hosts.moviepy import frames_of
+from ..media.film import bare, draw
+from ..media.join import Film
+from ..media.opener import settle
+from ..media.probe import probe
+from ..media.rest import encode_range
+from ..media.samples import CHANNELS, RATE
+from ..media.shapes import Fit, Frames
+from ..media.sound import add_samples, finish
+from ..models import Event, OnProgress, Policy, Result, Step, sum_known
+from ..planning import Plan
+from ..settings import Settings
+from .making import Making, Span
+from .pieces import Piece, Stretch, blank, from_file
+from .sounds import samples
+from .template import Node, Recipe
+
+
+class Looked(NamedTuple):
+    """What a render would do.
+
+    Args:
+        plans: Of each paid step, by the step's name.
+        frames: How many frames the result will have.
+        fps, width, height: Its rate and size.
+        warnings: What is lost or changed on the way.
+
+    """
+
+    plans: tuple[tuple[str, Plan], ...]
+    frames: int
+    fps: Fraction
+    width: int
+    height: int
+    warnings: tuple[str, ...]
+
+
+class Rendered(NamedTuple):
+    """What a render gave.
+
+    Args:
+        path: The file.
+        frames: How many it has.
+        results: Of each paid step.
+        warnings: What was lost or changed on the way, a line each.
+
+    """
+
+    path: Path
+    frames: int
+    results: tuple[Result, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def cost(self) -> float | None:
+        """Credits that the provider charged for its takes; None where it does not say."""
+        return sum_known([result.cost for result in self.results])
+
+    @property
+    def spent(self) -> float | None:
+        """What of that this render added."""
+        return sum_known([result.spent for result in self.results])
+
+
+def name_of(node: Node) -> str:
+    """What a step is called in tables."""
+    return node.step.id or f"steps[{node.number}]"
+
+
+class _Looking:
+    """Plans in place of takes."""
+
+    def __init__(self, settings: Settings, policy: dict[str, Any]) -> None:
+        self.settings, self.policy = settings, policy
+        self.plans: list[tuple[str, Plan]] = []
+
+    def transformed(self, node: Node, piece: Piece, step: Step, policy: Policy, span: Span | None) -> Piece:
+        source, start, end, keep_rest = _given(piece, span)
+        plan = engine.plan(
+            source, step, start=start, end=end, policy=policy.model_copy(update=self.policy), settings=self.settings,
+            keep_rest=keep_rest,
+        )  # fmt: skip
+        self.plans.append((name_of(node), plan))
+        size = (piece.width, piece.height) if step.aspect is None else (plan.width, plan.height)
+        return replace(piece, picture=blank(size, piece.fps, piece.frames), width=size[0], height=size[1])
+
+
+class _Ordering:
+    """Takes, by the engine."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: dict[str, Any],
+        folder: Path,
+        suffix: str,
+        stop: threading.Event,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.settings, self.policy, self.folder, self.suffix = settings, policy, folder, suffix
+        self.stop, self.on_progress = stop, on_progress
+        self.results: list[Result] = []
+
+    def transformed(self, node: Node, piece: Piece, step: Step, policy: Policy, span: Span | None) -> Piece:
+        source, start, end, keep_rest = _given(piece, span)
+        # In the film's own container, so that nothing needs to be encoded for another one.
+        out = None if self.suffix == ".mp4" else self.folder / f"step{node.number}{self.suffix}"
+        result = engine.run(
+            source, step, out, start=start, end=end, policy=policy.model_copy(update=self.policy),
+            settings=self.settings, stop=self.stop, on_progress=self.on_progress, keep_rest=keep_rest,
+        )  # fmt: skip
+        self.results.append(result)
+        got = from_file(result.path)
+        sound = got.sound if piece.own_sound else piece.sound
+        return replace(got, sound=sound)
+
+
+def _given(piece: Piece, span: Span | None) -> tuple[Path | Frames, Fraction | None, Fraction | None, bool]:
+    """What the engine is given for a piece: a file and a range where there is one, else frames."""
+    if isinstance(piece.picture, Stretch):
+        part, fps = piece.picture, piece.picture.probe.fps
+        first, last = span or (part.first, part.last)
+        start = first / fps if first else None
+        end = last / fps if last < part.probe.frames else None
+        return part.path, start, end, span is not None
+    return frames_of(piece.picture, piece.frames), None, None, False
+
+
+def look(recipe: Recipe, settings: Settings, **policy: Any) -> Looked:
+    """What `render` would do; sends nothing, needs no key, decodes nothing.
+
+    Args:
+        policy: Fields of `Policy` that overrule the template's.
+
+    Raises:
+        TemplateError: A step cannot be applied.
+        RunwayNodeError: What `render` would refuse.
+
+    """
+    looking = _Looking(settings, policy)
+    with _workshop(settings) as folder:
+        making = Making(recipe, folder, looking, blank=True)
+        piece = making.made()
+    warnings = [warning for _, plan in looking.plans for warning in plan.warnings]
+    return Looked(
+        tuple(looking.plans), piece.frames, piece.fps, piece.width, piece.height,
+        tuple(dict.fromkeys((*warnings, *making.warnings))),
+    )  # fmt: skip
+
+
+def render(
+    recipe: Recipe,
+    out: Path,
+    settings: Settings,
+    *,
+    stop: threading.Event | None = None,
+    on_progress: OnProgress | None = None,
+    **policy: Any,
+) -> Rendered:
+    """Make the recipe's film at *out*, which must not exist; it appears whole.
+
+    Args:
+        stop: Stops it (see `engine.Stop`).
+        on_progress: Called with each `Event`, of the paid steps and of the film.
+        policy: Fields of `Policy` that overrule the template's.
+
+    Raises:
+        TemplateError: A step cannot be applied.
+        RunwayNodeError: Any of the tree in `errors`; what was paid stays in the ledger.
+
+    """
+    stop = stop or engine.Stop()
+    with _workshop(settings) as folder:
+        ordering = _Ordering(settings, policy, folder, out.suffix.lower(), stop, on_progress)
+        making = Making(recipe, folder, ordering, blank=False, stop=stop)
+        try:
+            piece = making.made()
+            warnings = [*making.warnings, *write(piece, making, out, folder, stop, on_progress)]
+        finally:
+            making.readers.close()
+    lost = [warning for result in ordering.results for warning in result.warnings]
+    return Rendered(out, piece.frames, tuple(ordering.results), tuple(dict.fromkeys((*lost, *warnings))))
+
+
+def write(
+    piece: Piece, making: Making, out: Path, folder: Path, stop: threading.Event, on_progress: OnProgress | None
+) -> tuple[str, ...]:
+    """Put the piece at *out*, once; what is lost is told.
+
+    Raises:
+        OutputError: Something is at *out*.
+        MediaError: ffmpeg failed, or the disk is full.
+
+    """
+    film = folder / f"film{out.suffix.lower()}"
+    warnings: tuple[str, ...] = ()
+
+    def tell(count: int) -> None:
+        if on_progress is not None:
+            done = min(1.0, count / piece.frames)
+            on_progress(Event(phase="joining", message="writing the film", fraction=done, overall=done))
+
+    untouched = isinstance(piece.picture, Stretch) and piece.picture.whole
+    if untouched and _same(piece) and piece.picture.path.suffix.lower() == film.suffix:
+        film = piece.picture.path
+    else:
+        pictures = _pictures(piece, making, folder / f"pictures{film.suffix}", stop, tell)
+        warnings = _with_sound(piece, pictures, film, stop)
+    found = probe(film)
+    if found.frames != piece.frames:
+        raise MediaError(f"The film has {found.frames} frames, not {piece.frames}", "Report it")
+    place(film, out)
+    return warnings
+
+
+def _same(piece: Piece) -> bool:
+    """Whether the sound is that of the pictures' file."""
+    return piece.own_sound or (piece.sound is None and not piece.picture.probe.sounds)
+
+
+def _pictures(piece: Piece, making: Making, out: Path, stop: threading.Event, tell: Callable[[int], None]) -> Path:
+    """The piece's pictures alone: copied where they are a whole file's and the container takes them, else encoded."""
+    part = piece.picture
+    if not isinstance(part, Stretch):
+        draw(frames_of(part, piece.frames), out, stop=stop, on_frame=tell)
+        return out
+    if part.whole and bare(part.path, part.probe, out, stop=stop):
+        return out
+    found = part.probe
+    fit = Fit(
+        frames=piece.frames, fps=found.fps, width=found.width, height=found.height, sar=found.sar, color=found.color,
+        span=piece.seconds, quality="sdr_rec709_10bit" if found.depth > 8 else "mp4",
+    )  # fmt: skip
+    encode_range(part.path, found, fit, out.suffix, part.first, part.last, out, stop, tell)
+    return out
+
+
+def _with_sound(piece: Piece, pictures: Path, film: Path, stop: threading.Event) -> tuple[str, ...]:
+    sound = piece.sound
+    if sound is None or isinstance(sound, Stretch):
+        source, first, last = (None, 0, 0) if sound is None else (sound.probe, sound.first, sound.last)
+        return finish(Film([pictures], piece.fps, piece.frames), source, first, last, film, stop=stop)
+    add_samples(pictures, samples(sound, piece.seconds), RATE, CHANNELS, film, stop=stop)
+    return ()
+
+
+def place(film: Path, out: Path) -> None:
+    """A copy of the film at *out*, whole, and only where nothing is.
+
+    Raises:
+        OutputError: Something is there, or the folder cannot be written.
+
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{out.stem[:100]}-", suffix=out.suffix, dir=out.parent)
+        os.close(handle)
+        try:
+            shutil.copyfile(film, name)
+            settle(Path(name), out, new=True)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except FileExistsError:
+        raise OutputError(f"{out} exists", "Choose another output, or remove it") from None
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written ({error.strerror})", "Choose another folder") from error
+
+
+@contextlib.contextmanager
+def _workshop(settings: Settings) -> Iterator[Path]:
+    """A folder for what is only needed meanwhile; on the disk of the data folder, which has room for films."""
+    root = settings.data_dir / "renders"
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="render-", dir=root, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

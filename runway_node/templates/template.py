@@ -1,0 +1,353 @@
+"""A template: read, checked, and with values for its vars made into a recipe. Nothing here opens a clip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from .declared import NAME, TYPES, Var, fill, uses, values_of
+from .places import Places, of_template
+from .problems import Place, TemplateError, nearest, said, told
+from .reading import MOST_BYTES, Lines, read
+from .steps import KINDS, AnyStep, Concat, Written
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
+MOST_STEPS = 500
+Suffix = Literal[".mp4", ".mov", ".mkv", ".webm"]
+
+
+class Output(Written):
+    """What is written."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=500)
+    """The file's name without its ending, from vars: "${sku}-dusk". Unset: the clip's name, or the row's number."""
+    suffix: Suffix = ".mp4"
+
+
+class Template(Written):
+    """An edit, written once and rendered for many clips."""
+
+    version: Literal[1]
+    description: str = ""
+    vars: dict[str, Var] = Field(default_factory=dict)
+    output: Output = Output()
+    steps: list[AnyStep] = Field(min_length=1, max_length=MOST_STEPS)
+    render: str | None = None
+    """The id of the step whose clip is the result; unset: the last one."""
+
+
+class Ref(NamedTuple):
+    """Another step, by its place among the steps."""
+
+    number: int
+
+
+Input = Ref | Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A step and where its inputs come from.
+
+    Args:
+        number: Its place among the template's steps.
+        step: What it does.
+        inputs: What it is applied to; for a concat, all clips.
+        file: Another file or step that it uses: an overlay's picture, a sound.
+
+    """
+
+    number: int
+    step: Any
+    inputs: tuple[Input, ...]
+    file: Input | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the template."""
+        return ("steps", self.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A template with values: what is to be made, in order, each step after those it needs."""
+
+    nodes: tuple[Node, ...]
+    last: int
+    output: Output
+    files: Places
+    lines: Lines = field(repr=False, default_factory=dict)
+
+    def wrong(self, node: Node, error: TemplateError, *more: str | int) -> TemplateError:
+        """The error, told with the step's place."""
+        return error.at((*node.place, *more, *error.place), self.lines)
+
+
+class Source:
+    """A template as it was read, to be given values.
+
+    Args:
+        text: YAML or JSON.
+        folder: Where the files that it names are.
+        name: What it is called in messages.
+
+    Raises:
+        TemplateError: It cannot be used, whatever the values; with path and line.
+
+    """
+
+    def __init__(self, text: str, folder: Path, name: str = "template") -> None:
+        self.text, self.folder, self.name = text, folder, name
+        self.tree, self.lines = read(text)
+        if not isinstance(self.tree, dict):
+            raise TemplateError("A template is a mapping, with version, vars and steps")
+        self.vars = self._vars()
+        self._check()
+
+    def recipe(self, values: Mapping[str, Any]) -> Recipe:
+        """The recipe for these values; path vars are `Path`s by now.
+
+        Raises:
+            TemplateError: A step does not take them.
+
+        """
+        try:
+            tree = fill(self.tree, values)
+            return _recipe(tree, self.lines, of_template(self.folder))
+        except TemplateError as error:
+            raise error.at(error.place, self.lines) from None
+
+    def values(self, given: Mapping[str, Any], places: Places, *, loose: bool = False) -> dict[str, Any]:
+        """A value for each var; files are looked for in *places*, default ones beside the template.
+
+        Raises:
+            TemplateError: One is missing or does not fit.
+
+        """
+        found = values_of(self.vars, given, loose=loose)
+        for name, var in self.vars.items():
+            if var.type == "path" and not isinstance(found[name], Path):
+                own = given.get(name) in {None, ""}
+                try:
+                    found[name] = (of_template(self.folder) if own else places).find(found[name])
+                except TemplateError as error:
+                    raise TemplateError(f"{name}: {error.what}", error.mend) from None
+        return found
+
+    def _vars(self) -> dict[str, Any]:
+        tree = self.tree.get("vars", {}) or {}
+        if not isinstance(tree, dict):
+            raise TemplateError("vars is a mapping of names").at(("vars",), self.lines)
+        found = {}
+        for name, raw in tree.items():
+            place: Place = ("vars", name)
+            if not re.fullmatch(NAME, name):
+                raise TemplateError(f"{said(name)} is no var's name: letters, digits, _").at(place, self.lines)
+            kind = raw.get("type") if isinstance(raw, dict) else None
+            if not isinstance(kind, str) or kind not in TYPES:
+                hint = nearest(str(kind), TYPES) or f"; there are {', '.join(TYPES)}"
+                raise TemplateError(f"a var has a type, not {said(kind)}{hint}").at(place, self.lines)
+            try:
+                found[name] = TYPES[kind].model_validate(raw)
+            except ValidationError as error:
+                wrong = told(error, TYPES[kind], raw, place)
+                raise wrong.at(wrong.place, self.lines) from None
+        return found
+
+    def _check(self) -> None:
+        """What is wrong whatever the values are: checked with values that fit, where a var is used it may differ."""
+        samples = {name: _sample(var) for name, var in self.vars.items()}
+        try:
+            _recipe(fill(self.tree, samples), self.lines, of_template(self.folder), there=False)
+        except TemplateError as error:
+            if not _depends(self.tree, error.place):
+                raise error.at(error.place, self.lines) from None
+
+    @property
+    def digest(self) -> str:
+        """Of the tree: what the template says, however it is laid out."""
+        return hashlib.sha256(json.dumps(self.tree, sort_keys=True).encode()).hexdigest()
+
+
+def load(path: Path) -> Source:
+    """The template in a file.
+
+    Raises:
+        TemplateError: It cannot be read, or used.
+
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise TemplateError(f"{path.name}: a template has at most {MOST_BYTES >> 20} MiB", "Is it the template?")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TemplateError(f"{path} cannot be read ({error.strerror})", "Check the path") from None
+    except UnicodeDecodeError:
+        raise TemplateError(f"{path} is not UTF-8 text", "Save it as UTF-8") from None
+    try:
+        return Source(text, path.absolute().parent, path.stem)
+    except TemplateError as error:
+        raise TemplateError(f"{path.name}: {error.what}", error.mend, place=error.place) from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a template, for editors: wherever a value may stand, so may `${var}`."""
+    made = TypeAdapter(Template).json_schema(by_alias=True)
+    use = {"type": "string", "pattern": r"^\$\{" + NAME + r"\}$"}
+    for name, kind in made.get("$defs", {}).items():
+        if name not in {type_.__name__ for type_ in TYPES.values()}:
+            kind["properties"] = {
+                key: value if key in {"type", "id"} else {"anyOf": [value, use]}
+                for key, value in kind.get("properties", {}).items()
+            }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "runway_node template", **made}
+
+
+def _sample(var: Any) -> Any:
+    """A value that fits the var."""
+    if var.default is not None:
+        value = var.check(var.default)
+        return Path("sample.mp4") if var.type == "path" else value
+    match var.type:
+        case "string":
+            return var.choices[0] if var.choices else "x" * max(1, var.min_length)
+        case "path":
+            return Path("sample.mp4")
+        case "color":
+            return "white"
+        case "boolean":
+            return True
+    least = var.min if var.min is not None else min(1, var.max) if var.max is not None else 1
+    return Fraction(least) if var.type == "duration" else least
+
+
+def _depends(tree: Any, place: Place) -> bool:
+    """Whether what stands at *place* uses a var anywhere."""
+    for part in place:
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            break
+    return bool(uses(json.dumps(tree)))
+
+
+def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Recipe:
+    """Check a filled tree, part by part, so that each error has its place."""
+    known = list(Template.model_fields)
+    for name in tree:
+        if name not in known:
+            raise TemplateError(f"there is no field {said(name)}{nearest(name, known)}", place=(name,))
+    if tree.get("version") != 1 or isinstance(tree.get("version"), bool):
+        raise TemplateError("version: 1 is missing, or another version is named", place=("version",))
+    output = _one(Output, tree.get("output") or {}, ("output",))
+    raw = tree.get("steps")
+    if not isinstance(raw, list) or not 0 < len(raw) <= MOST_STEPS:
+        raise TemplateError(f"steps is a list of 1 to {MOST_STEPS} steps", place=("steps",))
+    steps = [_step(one, ("steps", number)) for number, one in enumerate(raw)]
+    ids = _ids(steps)
+    nodes = [_node(number, step, ids, files, there=there) for number, step in enumerate(steps)]
+    last = len(nodes) - 1
+    if (wanted := tree.get("render")) is not None:
+        if wanted not in ids:
+            raise TemplateError(f"there is no step {said(wanted)}{nearest(str(wanted), ids)}", place=("render",))
+        last = ids[wanted]
+    return Recipe(nodes=_ordered(nodes, last), last=last, output=output, files=files, lines=lines)
+
+
+def _one(kind: Any, raw: Any, place: Place) -> Any:
+    if not isinstance(raw, dict):
+        raise TemplateError(f"{said(raw)} is no mapping of fields", place=place)
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise told(error, kind, raw, place) from None
+
+
+def _step(raw: Any, place: Place) -> Any:
+    kind = raw.get("type") if isinstance(raw, dict) else None
+    if kind is None:
+        raise TemplateError(f"a step has a type: {', '.join(KINDS)}", place=place)
+    if not isinstance(kind, str) or kind not in KINDS:
+        hint = nearest(str(kind), KINDS) or f"; there are {', '.join(KINDS)}"
+        raise TemplateError(f"there is no step type {said(kind)}{hint}", place=(*place, "type"))
+    return _one(KINDS[kind], raw, place)
+
+
+def _ids(steps: list[Any]) -> dict[str, int]:
+    ids: dict[str, int] = {}
+    for number, step in enumerate(steps):
+        if step.id is not None and step.id in ids:
+            raise TemplateError(f"the id {step.id} is steps[{ids[step.id]}]'s already", place=("steps", number, "id"))
+        if step.id is not None:
+            ids[step.id] = number
+    return ids
+
+
+def _node(number: int, step: Any, ids: dict[str, int], files: Places, *, there: bool) -> Node:
+    place: Place = ("steps", number)
+
+    def found(value: Any, *field: str | int) -> Input:
+        try:
+            return _input(value, ids, files, there=there)
+        except TemplateError as error:
+            raise TemplateError(error.what, error.mend, place=(*place, *field)) from None
+
+    if isinstance(step, Concat):
+        inputs = tuple(found(one, "in", index) for index, one in enumerate(step.source))
+    elif step.source is not None:
+        inputs = (found(step.source, "in"),)
+    elif number:
+        inputs = (Ref(number - 1),)
+    else:
+        raise TemplateError("in is missing: the first step has none before it", place=place)
+    file = getattr(step, "file", None)
+    return Node(number=number, step=step, inputs=inputs, file=None if file is None else found(file, "file"))
+
+
+def _input(value: Any, ids: dict[str, int], files: Places, *, there: bool) -> Input:
+    if isinstance(value, Path):
+        return value
+    if value in ids:
+        return Ref(ids[value])
+    path = files.find(value)
+    if there and not path.is_file():
+        raise TemplateError(f"there is no step and no file {said(value)}{nearest(value, ids)}")
+    return path
+
+
+def _ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
+    """The nodes that the last one needs, each after those it needs itself.
+
+    Raises:
+        TemplateError: They go in a circle, or one leads nowhere.
+
+    """
+    order: list[Node] = []
+    state: dict[int, str] = {}
+
+    def visit(number: int) -> None:
+        if state.get(number) == "done":
+            return
+        if state.get(number) == "open":
+            raise TemplateError("the steps go in a circle here", "Let `in` name an earlier step", place=nodes[number].place)
+        state[number] = "open"
+        for one in (*nodes[number].inputs, nodes[number].file):
+            if isinstance(one, Ref):
+                visit(one.number)
+        state[number] = "done"
+        order.append(nodes[number])
+
+    visit(last)
+    for node in nodes:
+        if node.number not in state:
+            raise TemplateError("nothing uses this step", "Name it in another step's `in`, or in `render`", place=node.place)
+    return tuple(order)
+
