@@ -98,14 +98,22 @@ class Show:
         elif event.phase == "stored":
             self.note(f"{named}; {event.overall:.0%} of the whole")
 
+    def share(self, label: str, done: float, note: str) -> None:
+        """How far a command of many parts is; nothing where no bar can be drawn."""
+        if not self.json and _screen("stderr"):
+            self._bar(label, label, done, note)
+
     def _draw(self, event: Event, key: str, label: str, done: float) -> None:
+        self._bar(key, label, done, _words(event))
+
+    def _bar(self, key: str, label: str, done: float, note: str) -> None:
         """A bar of its own for each *key*."""
         if self._progress is None:
             self._progress, self._bars = _progress(), {}
             self._progress.start()
         if key not in self._bars:
             self._bars[key] = self._progress.add_task("", total=1.0, phase="", note="")
-        self._progress.update(self._bars[key], completed=done, phase=label, note=_words(event))
+        self._progress.update(self._bars[key], completed=done, phase=label, note=note)
 
     def _gone(self, key: str) -> None:
         if self._progress is not None and key in self._bars:

@@ -82,7 +82,7 @@ def run(
     step = build(Step, prompt=step) if isinstance(step, str) else step
     target = None if out is None else Path(out)
     policy, settings = policy or Policy(), settings or load_settings()
-    stop = stop if isinstance(stop, Stop) else Stop(also=stop)
+    stop = stop if isinstance(stop, Stop) else Stop(stop)
     report = Report(on_progress)
     provider = settings.choose_provider(step.provider)
     order = decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest)
@@ -127,7 +127,7 @@ async def run_async(
     just being sent has its answer, and Python does not end before that.
     """
     loop = asyncio.get_running_loop()
-    stop = Stop(also=options.pop("stop", None))
+    stop = Stop(options.pop("stop", None))
     listener: OnProgress | None = options.pop("on_progress", None)
     done: asyncio.Future[Result] = loop.create_future()
 

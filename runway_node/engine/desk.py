@@ -15,7 +15,7 @@ from ..ledger import Attempt, Books, Ledger, Moved, State
 from ..models import Phase
 from ..settings import KEY_VARIABLES, Settings
 from .report import Report
-from .turns import Turns
+from .turns import line_of
 
 log = logging.getLogger("runway_node")
 
@@ -42,7 +42,7 @@ class Desk:
         stop: Heard by every wait.
         report: Tells what happens.
 
-    Of the calls that one run works on, one at a time has its turn to wait for a slot, and `freed` wakes it.
+    Of all calls that this process works on, one at a time has its turn to wait for a slot, and `freed` wakes it.
 
     """
 
@@ -53,8 +53,8 @@ class Desk:
         self.token = token
         self.stop = stop
         self.report = report
-        self.slot_turns = Turns(1)
-        self.freed = threading.Event()
+        self.line = line_of(ledger)
+        self.rank = self.line.arrived()
         self._clients: dict[tuple[str, str, str], Client] = {}
         self._behind: dict[tuple[str, str, int], Behind] = {}
 
@@ -70,7 +70,7 @@ class Desk:
     def beside(self, *, report: Report | None = None, stop: threading.Event | None = None) -> Desk:
         """The same desk with clients of its own, telling somebody else or hearing another stop."""
         desk = Desk(self.settings, self.ledger, self.token, stop or self.stop, report or self.report)
-        desk._behind, desk.slot_turns, desk.freed = self._behind, self.slot_turns, self.freed
+        desk._behind, desk.rank = self._behind, self.rank
         return desk
 
     def hearing(self, stop: threading.Event) -> Desk:
@@ -151,7 +151,7 @@ class Desk:
             self._behind.setdefault(row.key, Behind(row)).moves.append((to, error, values))
             row = replace(row, state=to, **values)
             self.report.warn(f"the ledger could not be told that the call is {to} ({fault.what})")
-        self.freed.set()  # it may have held a slot
+        self.line.freed.set()  # it may have held a slot
         self.tell(row, to, message, credits=row.cost)
         return row
 

@@ -64,8 +64,8 @@ class Obtaining:
         self._limits = limits_of(named.order)
         self._ordered: dict[int, Call] = {}
         self._guard = threading.Lock()
-        self.halt = Stop(also=desk.stop)
-        """Set by the call that fails: what was not sent by then is not sent."""
+        self.halt = Stop(desk.stop, getattr(desk.stop, "hold", None))
+        """Set by the call that fails, or by the caller's `hold`: what was not sent by then is not sent."""
 
     def begin(self) -> dict[int, Claim]:
         """Claim all that is to be paid, by the call's place; what cannot be told without another claim is not in it.

@@ -60,7 +60,7 @@ def resume(
     """
     settings = settings or load_settings()
     policy = (policy or Policy()).model_copy(update={"on_interrupt": "detach"})
-    stop = stop if isinstance(stop, Stop) else Stop(also=stop)
+    stop = stop if isinstance(stop, Stop) else Stop(stop)
     listener = _one_at_a_time(on_progress)
     with hear_ctrl_c(stop), open_desk(settings, stop, listener) as desk:
         rows = [(row, order) for row, order in desk.books.latest(TO_COLLECT)]

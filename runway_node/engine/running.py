@@ -6,7 +6,7 @@ import contextlib
 import threading
 from pathlib import Path
 
-from ..ledger import PAID, STUCK, Ledger, Terms
+from ..ledger import PAID, STUCK, Ledger, Terms, opened
 from ..media.content import Rendered, alike, file_hash
 from ..media.opener import cores
 from ..media.shapes import Frames
@@ -31,7 +31,7 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
     price = price_text(order.plan.credits, order.plan.provider)
     report("planned", f"{float(order.plan.billed_seconds):g} s on {order.model.name}: {price}, less what is owned")
     with (
-        Ledger(settings) as ledger,
+        opened(settings) as ledger,
         ledger.holder() as token,
         workshop(settings, token, ledger.needed) as folder,
         Desk(settings, ledger, token, stop, report) as desk,

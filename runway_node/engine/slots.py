@@ -21,7 +21,7 @@ SLOT_PAUSE = 1.0
 
 
 def wait_for_slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
-    """Wait for a slot and write the intent, after the run's calls that wait for one already.
+    """Wait for a slot and write the intent, after what this process began earlier.
 
     Raises:
         Interrupted: Stopped, or another of the order's calls came to nothing.
@@ -30,7 +30,7 @@ def wait_for_slot(desk: Desk, row: Attempt, order: Order) -> Attempt:
         Moved: Somebody else took the claim over.
 
     """
-    with desk.slot_turns.take((row.position,), desk.stop):
+    with desk.line.turns(row.provider).take((desk.rank, row.position), desk.stop):
         return _next(desk, desk.caught_up(row), order)
 
 
@@ -49,7 +49,7 @@ def _next(desk: Desk, row: Attempt, order: Order) -> Attempt:
         if order.changed():
             raise SourceError("The clip or a still changed on its way", "Nothing was ordered; run it again")
         _heed(desk)
-        desk.freed.clear()
+        desk.line.freed.clear()
         word, found = desk.ledger.intend(row, desk.token, desk.settings.max_concurrency, balance=balance)
         match word:
             case "sent":
@@ -87,5 +87,5 @@ def _patient(desk: Desk, row: Attempt, order: Order, began: float) -> float:
 
 def _pause(desk: Desk) -> None:
     until = time.monotonic() + SLOT_PAUSE * (0.5 + random.random())  # noqa: S311 - spreads the looks
-    while not desk.freed.wait(HEARD_WITHIN) and time.monotonic() < until and not desk.stop.is_set():
+    while not desk.line.freed.wait(HEARD_WITHIN) and time.monotonic() < until and not desk.stop.is_set():
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import OverLimit
-from ..ledger import Ledger, Verdict
+from ..ledger import Ledger, Verdict, opened
 from ..models import check_limits, dollars_of, sum_known
 from ..planning import Plan, Standing
 from .finishing import variant_of
@@ -25,7 +25,7 @@ def with_standing(order: Order) -> Plan:
     """
     content = content_of(order)
     at_once = order.settings.max_concurrency
-    with Ledger(order.settings, create=False) as ledger:
+    with opened(order.settings, create=False) as ledger:
         scope = ledger.account if ledger.missing else _scope(order, ledger)
         if content is None:
             # Only rendering can tell whether these frames were paid for before.

@@ -20,18 +20,24 @@ SLICE = 0.25
 class Stop(threading.Event):
     """Set it to stop a run: what is ordered is then cancelled or left, as the policy says.
 
-    `detach()` stops it too, but always leaves the remote task running.
+    `detach()` stops it too, but always leaves the remote task running. `hold` stops nothing: set it, and what is not
+    sent yet is not sent, while what is in flight is finished.
+
+    Args:
+        also: Events of others that count as its own.
+
     """
 
     detached = False
 
-    def __init__(self, also: threading.Event | None = None) -> None:
+    def __init__(self, *also: threading.Event | None) -> None:
         super().__init__()
-        self._also = also
+        self._also = [event for event in also if event is not None]
+        self.hold = threading.Event()
 
     def is_set(self) -> bool:
-        """Whether it was set, or the caller's own event was."""
-        return super().is_set() or (self._also is not None and self._also.is_set())
+        """Whether it was set, or an event of others was."""
+        return super().is_set() or any(event.is_set() for event in self._also)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait in short slices: on Windows a longer wait does not hear Ctrl-C."""

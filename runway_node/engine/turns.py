@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
+import weakref
 from collections.abc import Iterator
 
 from ..errors import Interrupted
@@ -52,3 +54,32 @@ class Turns:
             with self._changed:
                 self._free += 1
                 self._changed.notify_all()
+
+
+class Line:
+    """Who waits for a slot, of all runs of this process with one ledger: the database is asked by the first alone."""
+
+    def __init__(self) -> None:
+        self.freed = threading.Event()
+        self._numbers = itertools.count()
+        self._turns: dict[str, Turns] = {}
+        self._guard = threading.Lock()
+
+    def arrived(self) -> int:
+        """A run's number: what began earlier goes first."""
+        return next(self._numbers)
+
+    def turns(self, provider: str) -> Turns:
+        """The turns of one provider's calls: another one's slots are apart."""
+        with self._guard:
+            return self._turns.setdefault(provider, Turns(1))
+
+
+_lines: weakref.WeakKeyDictionary[object, Line] = weakref.WeakKeyDictionary()
+_lines_guard = threading.Lock()
+
+
+def line_of(ledger: object) -> Line:
+    """The line before this open ledger's slots."""
+    with _lines_guard:
+        return _lines.setdefault(ledger, Line())

@@ -9,6 +9,7 @@ from .database import FILE, Database, file_system
 from .ledger import IllegalMove, Ledger, Moved
 from .records import Attempt, Call, Claim, OrderRow, ResultRow, Sending, TakeRow, Terms
 from .rows import Alive
+from .shared import opened
 from .states import IN_FLIGHT, MOVES, OPEN, PAID, PAYS, STATES, STUCK, Seen, State, Verdict, may, verdict
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Verdict",
     "file_system",
     "may",
+    "opened",
     "rescue",
     "verdict",
 ]

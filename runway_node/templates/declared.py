@@ -170,6 +170,18 @@ def _within(value: Any, least: Any, most: Any, unit: str = "") -> None:
         raise ValueError(f"{float(value):g}{unit} is more than {float(most):g}{unit}")
 
 
+def check_given(declared: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse values for what is no var.
+
+    Raises:
+        TemplateError: One is; it names the nearest.
+
+    """
+    for name in given:
+        if name not in declared:
+            raise TemplateError(f"there is no var {said(name)}{nearest(name, declared) or _there_are(declared)}")
+
+
 def values_of(declared: Mapping[str, Any], given: Mapping[str, Any], *, loose: bool = False) -> dict[str, Any]:
     """A value for each var: the given one, else its default.
 
@@ -182,9 +194,8 @@ def values_of(declared: Mapping[str, Any], given: Mapping[str, Any], *, loose: b
         TemplateError: One is missing, of another type, or no var at all.
 
     """
-    for name in () if loose else given:
-        if name not in declared:
-            raise TemplateError(f"there is no var {said(name)}{nearest(name, declared) or _there_are(declared)}")
+    if not loose:
+        check_given(declared, given)
     found: dict[str, Any] = {}
     for name, var in declared.items():
         value = given.get(name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageDraw, ImageFont, UnidentifiedImageError
 
 from ..errors import SourceError
 from .pieces import SLACK, Piece, made
@@ -145,25 +146,42 @@ def still(path: Path, step: Overlay, frame: Sequence[int]) -> Any:
 
 
 def words(step: Text, font: Path | None, frame: Sequence[int]) -> Any:
-    """The step's text as a moviepy clip.
+    """The step's text as a moviepy clip; drawn by Pillow, for moviepy 2.2.1 cuts off what hangs below a line.
 
     Raises:
-        SourceError: The font cannot be used, or the letters do not fit.
+        SourceError: The font cannot be used.
 
     """
-    from moviepy import TextClip
+    from moviepy import ImageClip
 
     width, height = int(frame[0]), int(frame[1])
-    size = max(4, round(pixels(step.size, height)))
-    wrap = max(size, round(pixels(step.wrap, width)))
-    edge = max(2, size // 6)
+    size = min(4096, max(4, round(pixels(step.size, height))))
     try:
-        return TextClip(
-            font=None if font is None else str(font), text=step.text, font_size=min(size, 4096),
-            color=step.color, bg_color=step.background, stroke_color=step.stroke_color,
-            stroke_width=step.stroke_width, method="caption", size=(min(wrap, 16384), None),
-            text_align=step.align, margin=(edge, edge),
-        )  # fmt: skip
-    except (ValueError, OSError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SourceError(f"The text cannot be drawn ({why})", "Check font, size and wrap") from None
+        face: Any = ImageFont.load_default(size) if font is None else ImageFont.truetype(str(font), size)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{font} cannot be used as a font ({error})", "Name a .ttf or .otf file") from None
+    text = wrapped(step.text, face, min(16384, max(size, round(pixels(step.wrap, width)))))
+    how = {"font": face, "spacing": size / 4, "align": step.align, "stroke_width": step.stroke_width}
+    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, **how)
+    edge = max(2, size // 5)
+    box = (math.ceil(right - left) + 2 * edge, math.ceil(bottom - top) + 2 * edge)
+    ground = Image.new("RGBA", box, step.background or (*ImageColor.getrgb(step.color)[:3], 0))
+    ImageDraw.Draw(ground).multiline_text(
+        (edge - left, edge - top), text, fill=step.color, stroke_fill=step.stroke_color or step.color, **how
+    )
+    return ImageClip(np.asarray(ground))
+
+
+def wrapped(text: str, face: Any, width: int) -> str:
+    """The text in lines no wider than *width* pixels, parted between words; a word that is wider stays whole."""
+    lines = []
+    for line in text.splitlines():
+        held = ""
+        for word in line.split():
+            longer = f"{held} {word}".strip()
+            if held and face.getlength(longer) > width:
+                lines.append(held)
+                longer = word
+            held = longer
+        lines.append(held)
+    return "\n".join(lines)

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import engine
+from ..engine.files import workshop
 from ..errors import MediaError, OutputError
 from ..hosts.moviepy import frames_of
+from ..ledger import opened
 from ..media.film import bare, draw
 from ..media.join import Film
 from ..media.opener import settle
@@ -155,9 +157,8 @@ def look(recipe: Recipe, settings: Settings, **policy: Any) -> Looked:
 
     """
     looking = _Looking(settings, policy)
-    with _workshop(settings) as folder:
-        making = Making(recipe, folder, looking, blank=True)
-        piece = making.made()
+    making = Making(recipe, Path(), looking, blank=True)  # nothing is written where all is blank
+    piece = making.made()
     warnings = [warning for _, plan in looking.plans for warning in plan.warnings]
     return Looked(
         tuple(looking.plans), piece.frames, piece.fps, piece.width, piece.height,
@@ -172,13 +173,17 @@ def render(
     *,
     stop: threading.Event | None = None,
     on_progress: OnProgress | None = None,
+    on_film: Callable[[Path, Rendered], None] | None = None,
+    force: bool = False,
     **policy: Any,
 ) -> Rendered:
-    """Make the recipe's film at *out*, which must not exist; it appears whole.
+    """Make the recipe's film at *out*; it appears whole.
 
     Args:
         stop: Stops it (see `engine.Stop`).
         on_progress: Called with each `Event`, of the paid steps and of the film.
+        on_film: Called with the finished film before it appears, and with what will be returned.
+        force: Replace what is at *out*.
         policy: Fields of `Policy` that overrule the template's.
 
     Raises:
@@ -192,24 +197,27 @@ def render(
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
         try:
             piece = making.made()
-            warnings = [*making.warnings, *write(piece, making, out, folder, stop, on_progress)]
+            film, lost = write(piece, making, folder / f"film{out.suffix.lower()}", stop, on_progress)
         finally:
             making.readers.close()
-    lost = [warning for result in ordering.results for warning in result.warnings]
-    return Rendered(out, piece.frames, tuple(ordering.results), tuple(dict.fromkeys((*lost, *warnings))))
+        told = [warning for result in ordering.results for warning in result.warnings]
+        warnings = tuple(dict.fromkeys((*told, *making.warnings, *lost)))
+        rendered = Rendered(out, piece.frames, tuple(ordering.results), warnings)
+        if on_film is not None:
+            on_film(film, rendered)
+        place(film, out, force=force)
+    return rendered
 
 
 def write(
-    piece: Piece, making: Making, out: Path, folder: Path, stop: threading.Event, on_progress: OnProgress | None
-) -> tuple[str, ...]:
-    """Put the piece at *out*, once; what is lost is told.
+    piece: Piece, making: Making, film: Path, stop: threading.Event, on_progress: OnProgress | None
+) -> tuple[Path, tuple[str, ...]]:
+    """The piece as a file, written once, or not at all where it is one; and what is lost.
 
     Raises:
-        OutputError: Something is at *out*.
         MediaError: ffmpeg failed, or the disk is full.
 
     """
-    film = folder / f"film{out.suffix.lower()}"
     warnings: tuple[str, ...] = ()
 
     def tell(count: int) -> None:
@@ -221,13 +229,12 @@ def write(
     if untouched and _same(piece) and piece.picture.path.suffix.lower() == film.suffix:
         film = piece.picture.path
     else:
-        pictures = _pictures(piece, making, folder / f"pictures{film.suffix}", stop, tell)
+        pictures = _pictures(piece, making, film.with_stem("pictures"), stop, tell)
         warnings = _with_sound(piece, pictures, film, stop)
     found = probe(film)
     if found.frames != piece.frames:
         raise MediaError(f"The film has {found.frames} frames, not {piece.frames}", "Report it")
-    place(film, out)
-    return warnings
+    return film, warnings
 
 
 def _same(piece: Piece) -> bool:
@@ -261,8 +268,8 @@ def _with_sound(piece: Piece, pictures: Path, film: Path, stop: threading.Event)
     return ()
 
 
-def place(film: Path, out: Path) -> None:
-    """A copy of the film at *out*, whole, and only where nothing is.
+def place(film: Path, out: Path, *, force: bool = False) -> None:
+    """A copy of the film at *out*, whole, and unless *force* only where nothing is.
 
     Raises:
         OutputError: Something is there, or the folder cannot be written.
@@ -274,7 +281,7 @@ def place(film: Path, out: Path) -> None:
         os.close(handle)
         try:
             shutil.copyfile(film, name)
-            settle(Path(name), out, new=True)
+            settle(Path(name), out, new=not force)
         finally:
             Path(name).unlink(missing_ok=True)
     except FileExistsError:
@@ -285,8 +292,6 @@ def place(film: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _workshop(settings: Settings) -> Iterator[Path]:
-    """A folder for what is only needed meanwhile; on the disk of the data folder, which has room for films."""
-    root = settings.data_dir / "renders"
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="render-", dir=root, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    """A folder for what is only needed meanwhile: in the data folder, which has room for films; a dead run's goes."""
+    with opened(settings) as ledger, ledger.holder() as token, workshop(settings, token, ledger.needed) as folder:
+        yield folder

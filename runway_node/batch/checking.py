@@ -1,0 +1,212 @@
+"""All rows looked at before anything is paid: values, files, names, limits, price. Sends nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import OverLimit, RunwayNodeError
+from ..media.opener import cores
+from ..planning import Plan
+from ..settings import Provider, Settings
+from ..templates import Looked, Places, Source, TemplateError, look
+from .jobs import Hashes, Job, Outcome, fingerprint, jsonable
+from .names import collisions, output_name
+from .records import Records
+from .rows import Row
+from .work import failed, kept, occupied, unforeseen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A row as it was looked at.
+
+    Args:
+        row: As it was given.
+        job: What is to be rendered; None where it cannot be.
+        outcome: Where the row is over already: done before, or not to be rendered.
+        plans: Of its paid steps.
+        frames: How many the result will have.
+        warnings: What will be lost or changed.
+
+    """
+
+    row: Row
+    job: Job | None = None
+    outcome: Outcome | None = None
+    plans: tuple[tuple[str, Plan], ...] = ()
+    frames: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a command asks for.
+
+    Args:
+        source: The template.
+        rows: To render it for.
+        places: Where the files that rows name may be.
+        given: Values that hold for every row that has none of its own; files as `Path`s by now.
+        outputs: The folder that results go to.
+        name: The output's name of a single render, which the command said.
+        policy: What overrules the template's policies.
+        force: Replace outputs.
+        settings: Keys, limits, folders.
+
+    """
+
+    source: Source
+    rows: Sequence[Row]
+    places: Places
+    given: dict[str, Any] = field(default_factory=dict)
+    outputs: Path
+    name: str | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
+    force: bool = False
+    settings: Settings
+
+
+def check(
+    asked: Asked, *, stop: threading.Event | None = None, on_row: Callable[[int], None] | None = None
+) -> list[Checked]:
+    """Look at all rows.
+
+    Args:
+        stop: Ends it early: rows that were not looked at are "not sent".
+        on_row: Called with how many are done.
+
+    """
+    found = [_named(asked, row) for row in asked.rows]
+    clash = collisions([one.job.output if one.job else None for one in found])
+    for place, other in clash.items():
+        job = found[place].job
+        assert job is not None
+        error = TemplateError(
+            f"its output {job.output} is row {asked.rows[other].number}'s too", "Let output.name use a var that differs"
+        )
+        found[place] = _wrong(asked.rows[place], error)
+    records, hashes, done = Records(asked.outputs), Hashes(), 0
+
+    def one(checked: Checked) -> Checked:
+        if checked.job is None or (stop is not None and stop.is_set()):
+            return checked
+        return _looked(asked, checked, records, hashes)
+
+    with ThreadPoolExecutor(cores(), thread_name_prefix="runway-look") as pool:
+        looked = []
+        for checked in pool.map(one, found):
+            looked.append(checked)
+            done += 1
+            if on_row is not None:
+                on_row(done)
+    return looked
+
+
+def _named(asked: Asked, row: Row) -> Checked:
+    """The row's values, and its output's name."""
+    try:
+        given = {name: value for name, value in asked.given.items() if row.cells.get(name) in {None, ""}}
+        values = asked.source.values({**row.cells, **given}, asked.places, loose=True)
+        recipe = asked.source.recipe(values)
+        name = asked.name or output_name(_pattern(asked, recipe.output.name, values), values, recipe.output.suffix)
+        job = Job(
+            row=row.number, template=asked.source.text, folder=asked.source.folder, values=jsonable(values),
+            outputs=asked.outputs, output=name, fingerprint="", policy=asked.policy, force=asked.force,
+        )  # fmt: skip
+    except RunwayNodeError as error:
+        return _wrong(row, error)
+    return Checked(row=row, job=job)
+
+
+def _pattern(asked: Asked, name: str | None, values: dict[str, Any]) -> str:
+    """The output's name as the template has it, else by the row's first file, else by its number."""
+    if name is not None:
+        return _raw_name(asked.source)
+    path = next((name for name, var in asked.source.vars.items() if var.type == "path" and name in values), None)
+    return f"${{{path}}}-{asked.source.name}" if path else f"{asked.source.name}"
+
+
+def _raw_name(source: Source) -> str:
+    """The pattern as it was written: a value put into it must not become a folder."""
+    return str(source.tree["output"]["name"])
+
+
+def _looked(asked: Asked, checked: Checked, records: Records, hashes: Hashes) -> Checked:
+    job = checked.job
+    assert job is not None
+    try:
+        recipe = job.recipe()
+        values = asked.source.values(job.values, Places(base=job.folder, anywhere=True))
+        job = job.model_copy(update={"fingerprint": fingerprint(asked.source, values, recipe, hashes)})
+        record = records.made(job.output, job.fingerprint)
+        if record is not None:
+            return replace(checked, job=None, outcome=kept(job, record))
+        out = job.outputs / job.output
+        if out.exists() and not job.force:
+            raise occupied(out, ours=records.untouched(job.output))
+        looked: Looked = look(recipe, asked.settings, **asked.policy)
+        over = next((plan.over for _, plan in looked.plans if plan.over), "")
+        if over:
+            raise OverLimit(over, "Raise the limit, or shorten the clip")
+    except RunwayNodeError as error:
+        return _wrong(checked.row, error)
+    except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
+        return _wrong(checked.row, unforeseen(error))
+    return replace(checked, job=job, plans=looked.plans, frames=looked.frames, warnings=looked.warnings)
+
+
+def _wrong(row: Row, error: RunwayNodeError) -> Checked:
+    return Checked(row=row, outcome=failed(row.number, error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a batch will order.
+
+    Args:
+        calls: Paid calls in all, those that are owned too.
+        owned: How many of them are owned.
+        pays: Calls still to be paid, by model.
+        credits: What these cost; None where a price is unknown.
+        seconds: Billed seconds of them.
+
+    """
+
+    calls: int
+    owned: int
+    pays: dict[str, int]
+    credits: float | None
+    seconds: float
+
+
+def price(checked: Iterable[Checked], provider: Provider | None = None) -> Price:
+    """The price of all rows together, or of one provider's share; an order that several rows have is paid once."""
+    seen: set[str] = set()
+    calls = owned = 0
+    pays: dict[str, int] = {}
+    credits: float | None = 0.0
+    seconds = 0.0
+    for plan in (plan for one in checked if one.outcome is None for _, plan in one.plans):
+        if provider is not None and plan.provider != provider:
+            continue
+        if plan.digest and plan.digest in seen:
+            continue
+        seen.add(plan.digest or "")
+        count = calls_to_pay(plan)
+        calls, owned = calls + len(plan.segments), owned + plan.standing.count("owned")
+        if count:
+            pays[plan.model] = pays.get(plan.model, 0) + count
+            cost = plan.to_pay_credits
+            credits = None if credits is None or cost is None else credits + cost
+            seconds += float(plan.to_pay)
+    return Price(calls=calls, owned=owned, pays=pays, credits=credits, seconds=seconds)
+
+
+def calls_to_pay(plan: Plan) -> int:
+    """How many of a plan's calls a run would pay: of frames that are not rendered yet, all may be."""
+    return len(plan.segments) if not plan.digest else plan.standing.count("to pay")

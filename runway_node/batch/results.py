@@ -1,0 +1,72 @@
+"""results.csv: the rows as they were given, and what came of each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import OutputError
+from ..media.opener import settle
+from .jobs import Outcome
+from .rows import TOLD, Row
+
+FILE = "results.csv"
+EVERY = 2.0
+"""Seconds between two writings while rows come to their ends: thousands of rows are not written thousands of times."""
+
+
+class Results:
+    """The table of one batch, kept up to date.
+
+    Args:
+        folder: Where it is written.
+        rows: As they were given.
+
+    """
+
+    def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
+        self.path = folder / FILE
+        self._rows = rows
+        self._columns = list(dict.fromkeys(name for row in rows for name in row.cells))
+        self._outcomes: dict[int, Outcome] = {}
+        self._written = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Note what came of a row."""
+        self._outcomes[outcome.row] = outcome
+        if time.monotonic() - self._written > EVERY:
+            self.write()
+
+    def write(self) -> None:
+        """Write it, whole.
+
+        Raises:
+            OutputError: The folder cannot be written.
+
+        """
+        text = io.StringIO(newline="")
+        table = csv.writer(text)
+        table.writerow([*self._columns, *TOLD])
+        for row in self._rows:
+            table.writerow([*(row.cells.get(name, "") for name in self._columns), *_told(self._outcomes.get(row.number))])
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{FILE}-", dir=self.path.parent)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text.getvalue())
+            settle(Path(name), self.path)
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written ({error.strerror})", "Choose another folder") from error
+        self._written = time.monotonic()
+
+
+def _told(outcome: Outcome | None) -> list[str]:
+    if outcome is None:
+        return ["", "", "", "", ""]
+    cost = "" if outcome.cost is None else f"{outcome.cost:g}"
+    return [outcome.status, outcome.output, "; ".join(outcome.takes), cost, outcome.error]

@@ -1,0 +1,87 @@
+"""A batch in one process: rows side by side on threads, as many as keep the slots busy; and what came of each, told.
+
+Waiting is most of the work, so threads do. The ledger alone limits what is under way at the provider.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from ..engine import Stop
+from ..ledger import opened
+from ..media.opener import cores
+from ..models import Event
+from ..settings import Settings
+from .halting import Halting
+from .jobs import Job, Outcome
+from .work import render_row
+
+HEARD_EVERY = 0.1
+"""Seconds between two looks of the caller's thread, which alone tells what happens."""
+
+WORST_FIRST = (130, 4, 3, 1, 2)
+
+
+def at_once(settings: Settings) -> int:
+    """Rows worked at a time: those in a slot, and some that are ready for the next one."""
+    return settings.max_concurrency + 2 * cores()
+
+
+def run_rows(
+    jobs: Sequence[Job],
+    settings: Settings,
+    *,
+    halting: Halting,
+    stop: Stop,
+    on_event: Callable[[int, Event], None],
+    on_outcome: Callable[[Outcome], None],
+) -> str:
+    """Render the rows; events and outcomes are told in the caller's thread.
+
+    Returns:
+        Why the batch stopped sending, "" where it did not.
+
+    """
+    todo, told = iter(jobs), queue.SimpleQueue[tuple[int, Event] | Outcome]()
+    guard = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with guard:
+                job = next(todo, None)
+            if job is None:
+                return
+            row = job.row
+            told.put(render_row(job, settings, halting, stop, lambda event: told.put((row, event))))
+
+    crew = [
+        threading.Thread(target=work, name=f"runway-row-{number}", daemon=True)
+        for number in range(min(len(jobs), at_once(settings)))
+    ]
+    why, left = "", len(jobs)
+    with opened(settings):  # held open from the first row to the last
+        for thread in crew:
+            thread.start()
+        while left:
+            try:
+                what = told.get(timeout=HEARD_EVERY)
+            except queue.Empty:
+                continue
+            if isinstance(what, Outcome):
+                left -= 1
+                if what.halt and not why:
+                    why = what.halt
+                    stop.hold.set()
+                on_outcome(what)
+            else:
+                on_event(*what)
+        for thread in crew:
+            thread.join()
+    return why
+
+
+def worst(codes: Sequence[int]) -> int:
+    """The exit code of several."""
+    return next((code for code in WORST_FIRST if code in codes), 0)

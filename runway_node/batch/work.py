@@ -1,0 +1,128 @@
+"""One row rendered: the job becomes a film in its place, or an outcome that says why not. It raises nothing of ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..engine import Stop
+from ..errors import Ambiguous, Interrupted, OutputError, OverLimit, RunwayNodeError, StillRunning, WrongUse
+from ..media.content import file_hash
+from ..models import Event
+from ..settings import Settings
+from ..templates import Rendered, render
+from ..templates.steps import VideoToVideo
+from ..templates.template import Recipe
+from .halting import Halting
+from .jobs import FORMAT, Job, Outcome, Status
+from .records import Records
+
+Tell = Callable[[Event], None]
+
+
+def render_row(job: Job, settings: Settings, halting: Halting, stop: Stop, tell: Tell | None = None) -> Outcome:
+    """Render a row; what is there already is not made again.
+
+    Args:
+        halting: Judges whether the batch should go on after a failure.
+        stop: Stops it; its `hold` keeps from being sent what is not sent yet.
+
+    """
+    prompt = ""
+    try:
+        records = Records(job.outputs)
+        made = records.made(job.output, job.fingerprint)
+        if made is not None:
+            return kept(job, made)
+        if stop.is_set() or stop.hold.is_set():
+            return Outcome(row=job.row, status="not sent", error="the batch stopped before it")
+        recipe = job.recipe()
+        prompt = prompts(recipe)
+        rendered = _render(job, recipe, records, settings, stop, tell)
+    except RunwayNodeError as error:
+        held = isinstance(error, Interrupted) and stop.hold.is_set() and not stop.is_set()
+        return failed(job.row, error, halting.judge(error, prompt), held=held)
+    except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
+        return failed(job.row, unforeseen(error))
+    return _done(job, rendered)
+
+
+def prompts(recipe: Recipe) -> str:
+    """The prompts of a recipe's paid steps, as one."""
+    return "\n".join(node.step.prompt for node in recipe.nodes if isinstance(node.step, VideoToVideo))
+
+
+def _render(
+    job: Job, recipe: Recipe, records: Records, settings: Settings, stop: Stop, tell: Tell | None
+) -> Rendered:
+    out = job.outputs / job.output
+    if out.exists() and not job.force:
+        raise occupied(out, ours=records.untouched(job.output))
+
+    def note(film: Path, rendered: Rendered) -> None:
+        outcome = _done(job, rendered).model_dump(mode="json", include={"takes", "cost"})
+        told = {"format": FORMAT, "fingerprint": job.fingerprint, **outcome}
+        records.add(job.output, {**told, "sha256": file_hash(film), "size": film.stat().st_size})
+
+    return render(
+        recipe, out, settings, stop=stop, on_progress=tell, on_film=note, force=job.force, **job.policy
+    )
+
+
+def occupied(out: Path, *, ours: bool) -> OutputError:
+    """The error for an output that exists and is another's, or was made from something else."""
+    what = "was made from other values or files" if ours else "exists, and was not made by this batch"
+    return OutputError(f"{out} {what}", "Remove it, choose another folder (-o), or replace it with --force")
+
+
+def _done(job: Job, rendered: Rendered) -> Outcome:
+    takes = tuple(str(take.path) for result in rendered.results for take in result.takes)
+    return Outcome(
+        row=job.row, status="done", output=str(job.outputs / job.output), takes=takes, cost=rendered.cost,
+        spent=rendered.spent, warnings=rendered.warnings,
+    )  # fmt: skip
+
+
+def kept(job: Job, record: dict[str, Any]) -> Outcome:
+    """A row that was done before."""
+    takes: tuple[str, ...] = ()
+    with contextlib.suppress(TypeError):
+        takes = tuple(str(take) for take in record.get("takes") or ())
+    return Outcome(
+        row=job.row, status="done", output=str(job.outputs / job.output), takes=takes, cost=record.get("cost"), spent=0.0
+    )
+
+
+def unforeseen(error: Exception) -> RunwayNodeError:
+    """An error that is none of ours: a fault of this program."""
+    return RunwayNodeError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "This is our fault: report it")
+
+
+def failed(row: int, error: RunwayNodeError, halt: str = "", *, held: bool = False) -> Outcome:
+    """The outcome that an error is.
+
+    Args:
+        halt: Why nothing more should be sent.
+        held: The batch stopped before the row was sent.
+
+    """
+    return Outcome(
+        row=row, status="not sent" if held else _word(error), error=" ".join(str(error).split()),
+        cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
+        exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=halt,
+    )  # fmt: skip
+
+
+def _word(error: RunwayNodeError) -> Status:
+    match error:
+        case Ambiguous():
+            return "unknown"
+        case OverLimit():
+            return "refused"
+        case StillRunning() | Interrupted():
+            return "left"
+        case WrongUse():
+            return "invalid"
+    return "failed"

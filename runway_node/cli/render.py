@@ -1,0 +1,314 @@
+"""`render` and `template`: a template's rows are checked, priced and rendered; the flags become what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Interrupted, OverLimit, RunwayNodeError, WrongUse
+from . import flags
+from .order import detach_on_term
+from .output import Show, reporting
+
+if TYPE_CHECKING:
+    from ..batch import Asked, Checked, Outcome, Price
+    from ..engine import Stop
+    from ..models import Event
+    from ..settings import Settings
+    from ..templates import Source
+
+template_app = typer.Typer(no_args_is_help=True, help="Templates: their schema, and whether one is right.")
+
+TemplateFile = Annotated[Path, typer.Argument(metavar="TEMPLATE", show_default=False, help="The .yaml or .json file.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A var's value; may be given several times.")
+]
+Rows = Annotated[
+    Path | None, typer.Option("--rows", metavar="FILE", help="A .csv, or .jsonl: one render a row, its columns the vars.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The folder for results; without --rows it may name the file.")
+]
+Media = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="DIR", help="A folder that rows may take files from, beside their own; several times."),
+]
+MaxRefusals = Annotated[
+    int, typer.Option(min=1, help="Stop after so many input-moderation refusals of one prompt: each is charged.")
+]
+Anyway = Annotated[
+    bool, typer.Option("--anyway", help="Begin although balance or daily generations do not suffice for all rows.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all rows and tell what they cost; order nothing.")]
+MaxCreditsAll = Annotated[float | None, typer.Option(min=0, help="Credits that all rows together may order.")]
+
+
+@template_app.command()
+def schema() -> None:
+    """Print the JSON Schema of templates, for editors."""
+    import json
+
+    from ..templates import schema as made
+
+    typer.echo(json.dumps(made(), indent=2))
+
+
+@template_app.command()
+def check(template: TemplateFile, json: flags.Json = False, debug: flags.Debug = False) -> None:
+    """Tell whether a template is right, and which vars it has."""
+    with reporting(json=json, debug=debug) as show:
+        from ..templates import load
+
+        source = load(template)
+        show.result({"vars": {name: var.model_dump(mode="json") for name, var in source.vars.items()}})
+        heads = ("var", "type", "unless given", "")
+        show.table(heads, [_var(name, var) for name, var in source.vars.items()])
+        show.say(f"{template.name} is right")
+
+
+def _var(name: str, var: Any) -> tuple[str, ...]:
+    default = "must be given" if var.default is None else str(var.default)
+    return name, var.type, default, var.description
+
+
+def render(
+    template: TemplateFile, sets: Sets = None, rows: Rows = None, output: Out = None, media: Media = None,
+    max_credits: MaxCreditsAll = None, max_seconds: flags.MaxSeconds = None, max_refusals: MaxRefusals = 3,
+    anyway: Anyway = False, dry_run: DryRun = False, reorder: flags.Reorder = False,
+    resubmit_ambiguous: flags.ResubmitAmbiguous = False, force: flags.Force = False,
+    json: flags.Json = False, debug: flags.Debug = False,
+) -> None:  # fmt: skip
+    """Render a template, once or for every row of a table; again, and only what is missing is rendered."""
+    with reporting(json=json, debug=debug) as show:
+        from ..engine import Stop
+        from ..engine.stop import hear_ctrl_c
+        from ..settings import load_settings
+        from ..templates import load
+
+        settings, stop = load_settings(), Stop()
+        policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous, "max_seconds": max_seconds}
+        given = {name: value for name, value in policy.items() if value}
+        with detach_on_term(stop), hear_ctrl_c(stop):
+            asked = _asked(load(template), sets or [], rows, output, media or [], settings, given, force=force)
+            checked = _checked(show, asked, stop)
+            _priced(show, checked, settings, max_credits, dry_run=dry_run, anyway=anyway)
+            if dry_run:
+                raise typer.Exit(_code([one.outcome for one in checked if one.outcome]))
+            outcomes = _rendered(show, asked, checked, stop, max_refusals, table=rows is not None)
+        _tell(show, asked, outcomes, stop, table=rows is not None)
+
+
+def _asked(
+    source: Source, sets: Sequence[str], rows: Path | None, output: Path | None, media: Sequence[Path],
+    settings: Settings, policy: dict[str, Any], *, force: bool,
+) -> Asked:  # fmt: skip
+    from ..batch import Asked, Row, read_rows
+    from ..templates import Places
+
+    typed = Places(base=Path.cwd(), anywhere=True)
+    base = rows.absolute().parent if rows is not None else source.folder
+    allowed = [Path.cwd() / folder for folder in media]
+    mend = f"Put the file below {base}, or allow its folder: --media DIR"
+    outputs, name = _where(output, single=rows is None)
+    return Asked(
+        source=source, rows=[Row(1, 0, {})] if rows is None else read_rows(rows),
+        places=Places(base=base, allowed=allowed, mend=mend), given=_sets(source, sets, typed),
+        outputs=outputs, name=name, policy=policy, force=force, settings=settings,
+    )  # fmt: skip
+
+
+def _where(output: Path | None, *, single: bool) -> tuple[Path, str | None]:
+    """The folder, and for a single render the name in it, where it is given."""
+    from ..templates.template import SUFFIXES
+
+    if output is None:
+        return Path.cwd(), None
+    if output.suffix.lower() in SUFFIXES and not output.is_dir():
+        if not single:
+            raise WrongUse(f"-o {output} names a file, and there are rows", "Name a folder")
+        return output.absolute().parent, output.name
+    return output.absolute(), None
+
+
+def _sets(source: Source, sets: Sequence[str], typed: Any) -> dict[str, Any]:
+    """The values of `--set`; files are taken from where the command runs."""
+    from ..templates.declared import check_given
+
+    given: dict[str, Any] = {}
+    for text in sets:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise WrongUse(f"--set {text!r} is not NAME=VALUE", "Write --set title=Hello")
+        given[name.strip()] = value
+    check_given(source.vars, given)
+    return {
+        name: typed.find(value) if source.vars[name].type == "path" and value else value for name, value in given.items()
+    }
+
+
+def _checked(show: Show, asked: Asked, stop: Stop) -> list[Checked]:
+    from ..batch import check
+
+    count = len(asked.rows)
+    found = check(asked, stop=stop, on_row=lambda done: show.share("checking", done / count, f"{done} of {count} rows"))
+    if stop.is_set():
+        raise Interrupted("Stopped while the rows were checked", "Nothing was ordered")
+    return found
+
+
+def _priced(
+    show: Show, checked: list[Checked], settings: Settings, max_credits: float | None, *, dry_run: bool, anyway: bool
+) -> None:
+    """Tell what it will cost; refuse what is over a limit.
+
+    Raises:
+        OverLimit: All rows together cost more than allowed, or than the account has.
+        SettingsError: There is no key for what must be paid.
+
+    """
+    from ..batch import compare, price
+
+    show.close()
+    whole = price(checked)
+    if dry_run:
+        _table(show, checked)
+    for one in checked:
+        if one.outcome is not None and one.outcome.error and not dry_run:
+            show.note(f"row {one.row.number}: {one.outcome.error}")
+    show.note(_summary(checked, whole))
+    if max_credits is not None and whole.pays and (whole.credits is None or whole.credits > max_credits):
+        cost = "an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
+        raise OverLimit(
+            f"All rows together cost {cost}, and --max-credits allows {max_credits:g}; nothing was ordered",
+            "Render fewer rows, or allow more", credits=whole.credits,
+        )  # fmt: skip
+    providers = {plan.provider for one in checked if one.outcome is None for _, plan in one.plans}
+    for provider in sorted(providers):
+        share = price(checked, provider)
+        if share.pays and not dry_run:
+            settings.key(provider)
+        if share.pays and settings.has_key(provider):
+            for line in compare(share, settings, provider, anyway=anyway or dry_run):
+                show.note(line)
+
+
+def _table(show: Show, checked: list[Checked]) -> None:
+    from ..batch import calls_to_pay
+
+    heads = ("row", "output", "frames", "paid calls", "owned takes", "credits", "")
+    lines = []
+    for one in checked:
+        plans = [plan for _, plan in one.plans]
+        pays = [plan.to_pay_credits for plan in plans]
+        credits = "unknown" if None in pays else f"{sum(cost for cost in pays if cost is not None):g}"
+        owned = sum(plan.standing.count("owned") for plan in plans)
+        calls = sum(calls_to_pay(plan) for plan in plans)
+        name = one.job.output if one.job else one.outcome.output if one.outcome else ""
+        word = one.outcome.error or one.outcome.status if one.outcome else "; ".join(one.warnings)
+        facts = {"row": one.row.number, "output": name, "frames": one.frames, "paid_calls": calls, "owned_takes": owned}
+        told = {} if one.outcome is None else {"status": one.outcome.status, "error": one.outcome.error}
+        show.line({"phase": "row", **facts, "credits": None if None in pays else sum(filter(None, pays)), **told}) if show.json else None
+        over = one.outcome is not None
+        lines.append(
+            (str(one.row.number), name, "" if over else str(one.frames), "" if over else str(calls),
+             "" if over else str(owned), "" if over else credits, word)
+        )  # fmt: skip
+    show.table(heads, lines)
+
+
+def _summary(checked: list[Checked], whole: Price) -> str:
+    done = sum(one.outcome is not None and one.outcome.status == "done" for one in checked)
+    bad = sum(one.outcome is not None and one.outcome.status != "done" for one in checked)
+    count = sum(whole.pays.values())
+    cost = "at an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
+    parts = [f"{len(checked)} row{'s' * (len(checked) != 1)}"]
+    parts += [f"{done} done before"] if done else []
+    parts += [f"{bad} cannot be rendered"] if bad else []
+    parts += [f"{count} paid call{'s' * (count != 1)}, {cost}" if count else "nothing to pay"]
+    parts += [f"{whole.owned} takes owned"] if whole.owned else []
+    return "; ".join(parts)
+
+
+def _rendered(
+    show: Show, asked: Asked, checked: list[Checked], stop: Stop, max_refusals: int, *, table: bool
+) -> list[Outcome]:
+    from ..batch import Halting, Results, run_rows
+
+    results = Results(asked.outputs, asked.rows) if table else None
+    over = [one.outcome for one in checked if one.outcome is not None]
+    jobs = [_within(one) for one in checked if one.outcome is None and one.job is not None]
+    outcomes: list[Outcome] = []
+
+    def note(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        results.add(outcome) if results is not None else None
+        show.line({"phase": "row", **outcome.model_dump(mode="json")}) if show.json else None
+        if outcome.status not in {"done", "not sent"} and table and outcome not in over:
+            show.note(f"row {outcome.row} {outcome.status}: {outcome.error}")
+        for warning in outcome.warnings if table else ():
+            show.note(f"row {outcome.row} warning: {warning}")
+        show.share("rows", len(outcomes) / len(checked), f"{len(outcomes)} of {len(checked)}")
+
+    def hear(row: int, event: Event) -> None:
+        if show.json:
+            show.line({"row": row, **event.model_dump(mode="json", exclude_none=True)})
+        elif not table:
+            show.event(event)
+        elif event.phase in {"submitted", "retrying"}:
+            show.event(event, f"row {row}")
+
+    for outcome in over:
+        note(outcome)
+    try:
+        why = run_rows(jobs, asked.settings, halting=Halting(max_refusals), stop=stop, on_event=hear, on_outcome=note)
+    finally:
+        results.write() if results is not None else None
+    if why:
+        show.note(f"The batch stopped sending: {why}")
+    return outcomes
+
+
+def _within(one: Checked) -> Any:
+    """The job, allowed to pay what was planned and no more."""
+    costs = [plan.to_pay_credits for _, plan in one.plans]
+    assert one.job is not None
+    if not costs or None in costs:
+        return one.job
+    most = max(max(cost for cost in costs if cost is not None), 0.01)
+    return one.job.model_copy(update={"policy": {**one.job.policy, "max_credits": most}})
+
+
+def _tell(show: Show, asked: Asked, outcomes: list[Outcome], stop: Stop, *, table: bool) -> None:
+    from ..batch.results import FILE
+    from ..models import sum_known
+
+    show.close()
+    spent = sum_known([one.spent for one in outcomes if one.status == "done"])
+    done = sum(one.status == "done" for one in outcomes)
+    code = 130 if stop.is_set() else _code(outcomes)
+    if not table:
+        outcome = outcomes[0]
+        if outcome.status != "done":
+            show.error(RunwayNodeError(outcome.error), code)
+            raise typer.Exit(code)
+        show.result(outcome.model_dump(mode="json"))
+        show.warnings(outcome.warnings)
+        show.note("spent: not stated by the provider" if spent is None else f"spent: {spent:g} credits")
+        show.say(outcome.output)
+        return
+    where = asked.outputs / FILE
+    show.result({"rows": len(outcomes), "done": done, "spent": spent, "results": str(where), "exit_code": code})
+    cost = "the provider does not state what was spent" if spent is None else f"{spent:g} credits spent"
+    show.note(f"{done} of {len(outcomes)} rows done, {cost}")
+    show.say(str(where))
+    if code:
+        raise typer.Exit(code)
+
+
+def _code(outcomes: Sequence[Outcome]) -> int:
+    from ..batch import worst
+
+    return worst([one.exit_code for one in outcomes])
