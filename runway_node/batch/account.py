@@ -55,5 +55,3 @@ def short(price: Price, account: Account) -> list[str]:
         if left is not None and count > left:
             told.append(f"the batch orders {count} calls of {model}, the account may order {left} more today")
     return told
-
-

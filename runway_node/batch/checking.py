@@ -189,7 +189,7 @@ def price(checked: Iterable[Checked], provider: Provider | None = None) -> Price
     seen: set[str] = set()
     calls = owned = 0
     pays: dict[str, int] = {}
-    credits: float | None = 0.0
+    whole: float | None = 0.0
     seconds = 0.0
     for plan in (plan for one in checked if one.outcome is None for _, plan in one.plans):
         if provider is not None and plan.provider != provider:
@@ -202,9 +202,9 @@ def price(checked: Iterable[Checked], provider: Provider | None = None) -> Price
         if count:
             pays[plan.model] = pays.get(plan.model, 0) + count
             cost = plan.to_pay_credits
-            credits = None if credits is None or cost is None else credits + cost
+            whole = None if whole is None or cost is None else whole + cost
             seconds += float(plan.to_pay)
-    return Price(calls=calls, owned=owned, pays=pays, credits=credits, seconds=seconds)
+    return Price(calls=calls, owned=owned, pays=pays, credits=whole, seconds=seconds)
 
 
 def calls_to_pay(plan: Plan) -> int:

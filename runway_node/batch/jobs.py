@@ -9,6 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from ..media.content import file_hash
 from ..models.base import Frozen
 from ..templates import Places, Source
@@ -46,7 +48,7 @@ class Job(Frozen):
     outputs: Path
     output: str
     fingerprint: str
-    policy: dict[str, Any] = {}
+    policy: dict[str, Any] = Field(default_factory=dict)
     force: bool = False
 
     def recipe(self) -> Recipe:
@@ -92,9 +94,7 @@ class Outcome(Frozen):
 
 def jsonable(values: dict[str, Any]) -> dict[str, Any]:
     """Values of vars as a job holds them."""
-    return {
-        name: str(value) if isinstance(value, (Path, Fraction)) else value for name, value in values.items()
-    }
+    return {name: str(value) if isinstance(value, (Path, Fraction)) else value for name, value in values.items()}
 
 
 def files_of(recipe: Recipe) -> Iterator[Path]:

@@ -28,7 +28,9 @@ def output_name(pattern: str, values: Mapping[str, Any], suffix: str) -> str:
     clean = {name: fit(_plain(value)) for name, value in values.items()}
     parts = [fit(str(fill(part, clean))) for part in pattern.replace("\\", "/").split("/")]
     if any(not part or part.strip(". ") == "" or _RESERVED.fullmatch(part.split(".")[0]) for part in parts):
-        raise TemplateError(f"no file's name is left of {pattern!r} with {_told(pattern, values)}", "Change output.name")
+        raise TemplateError(
+            f"no file's name is left of {pattern!r} with {_told(pattern, values)}", "Change output.name"
+        )
     name = f"{'/'.join(parts)}{suffix}"
     if len(name.encode()) > LONGEST:
         raise TemplateError(f"the output's name is longer than {LONGEST} bytes", "Shorten output.name")
@@ -49,7 +51,9 @@ def _plain(value: Any) -> str:
 def _told(pattern: str, values: Mapping[str, Any]) -> str:
     from ..templates.declared import uses
 
-    return ", ".join(f"{name}={str(values[name])[:40]!r}" for name in sorted(uses(pattern)) if name in values) or "no vars"
+    return (
+        ", ".join(f"{name}={str(values[name])[:40]!r}" for name in sorted(uses(pattern)) if name in values) or "no vars"
+    )
 
 
 def same(name: str) -> str:

@@ -68,7 +68,7 @@ class Records:
         path, sha256 = self.folder / output, record.get("sha256")
         if not sha256 or not path.is_file() or path.stat().st_size != record.get("size"):
             return False
-        return file_hash(path) == sha256
+        return bool(file_hash(path) == sha256)
 
     def _path(self, output: str) -> Path:
         return self.folder / FOLDER / f"{quote(output, safe=' ')}.json"

@@ -53,7 +53,9 @@ class Results:
         table = csv.writer(text)
         table.writerow([*self._columns, *TOLD])
         for row in self._rows:
-            table.writerow([*(row.cells.get(name, "") for name in self._columns), *_told(self._outcomes.get(row.number))])
+            table.writerow(
+                [*(row.cells.get(name, "") for name in self._columns), *_told(self._outcomes.get(row.number))]
+            )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{FILE}-", dir=self.path.parent)

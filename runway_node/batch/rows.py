@@ -47,7 +47,7 @@ def read_rows(path: Path) -> list[Row]:
     kind = path.suffix.lower()
     if kind not in {".csv", ".jsonl", ".ndjson"}:
         raise TemplateError(f"{path.name} is neither .csv nor .jsonl", "Rename or convert it")
-    rows = []
+    rows: list[Row] = []
     for row in _csv(path, text) if kind == ".csv" else _jsonl(path, text):
         if len(rows) == MOST_ROWS:
             raise TemplateError(f"{path.name} has more than {MOST_ROWS} rows", "Split it")
@@ -64,7 +64,9 @@ def _csv(path: Path, text: str) -> Iterator[Row]:
         _columns(path, heads)
         for number, cells in enumerate((row for row in reader if any(row)), 1):
             if len(cells) > len(heads):
-                raise TemplateError(f"{path.name}, line {reader.line_num}: more cells than columns", "Quote commas in it")
+                raise TemplateError(
+                    f"{path.name}, line {reader.line_num}: more cells than columns", "Quote commas in it"
+                )
             if any(len(cell) > MOST_CELL for cell in cells):
                 raise TemplateError(f"{path.name}, line {reader.line_num}: a cell of more than {MOST_CELL >> 10} KB")
             named = zip(heads, [*cells, *[""] * (len(heads) - len(cells))], strict=True)

@@ -53,8 +53,7 @@ def run_rows(
                 job = next(todo, None)
             if job is None:
                 return
-            row = job.row
-            told.put(render_row(job, settings, halting, stop, lambda event: told.put((row, event))))
+            told.put(render_row(job, settings, halting, stop, _teller(told, job.row)))
 
     crew = [
         threading.Thread(target=work, name=f"runway-row-{number}", daemon=True)
@@ -80,6 +79,10 @@ def run_rows(
         for thread in crew:
             thread.join()
     return why
+
+
+def _teller(told: queue.SimpleQueue[tuple[int, Event] | Outcome], row: int) -> Callable[[Event], None]:
+    return lambda event: told.put((row, event))
 
 
 def worst(codes: Sequence[int]) -> int:

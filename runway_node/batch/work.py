@@ -54,9 +54,7 @@ def prompts(recipe: Recipe) -> str:
     return "\n".join(node.step.prompt for node in recipe.nodes if isinstance(node.step, VideoToVideo))
 
 
-def _render(
-    job: Job, recipe: Recipe, records: Records, settings: Settings, stop: Stop, tell: Tell | None
-) -> Rendered:
+def _render(job: Job, recipe: Recipe, records: Records, settings: Settings, stop: Stop, tell: Tell | None) -> Rendered:
     out = job.outputs / job.output
     if out.exists() and not job.force:
         raise occupied(out, ours=records.untouched(job.output))
@@ -66,9 +64,7 @@ def _render(
         told = {"format": FORMAT, "fingerprint": job.fingerprint, **outcome}
         records.add(job.output, {**told, "sha256": file_hash(film), "size": film.stat().st_size})
 
-    return render(
-        recipe, out, settings, stop=stop, on_progress=tell, on_film=note, force=job.force, **job.policy
-    )
+    return render(recipe, out, settings, stop=stop, on_progress=tell, on_film=note, force=job.force, **job.policy)
 
 
 def occupied(out: Path, *, ours: bool) -> OutputError:
@@ -91,13 +87,20 @@ def kept(job: Job, record: dict[str, Any]) -> Outcome:
     with contextlib.suppress(TypeError):
         takes = tuple(str(take) for take in record.get("takes") or ())
     return Outcome(
-        row=job.row, status="done", output=str(job.outputs / job.output), takes=takes, cost=record.get("cost"), spent=0.0
+        row=job.row,
+        status="done",
+        output=str(job.outputs / job.output),
+        takes=takes,
+        cost=record.get("cost"),
+        spent=0.0,
     )
 
 
 def unforeseen(error: Exception) -> RunwayNodeError:
     """An error that is none of ours: a fault of this program."""
-    return RunwayNodeError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "This is our fault: report it")
+    return RunwayNodeError(
+        f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "This is our fault: report it"
+    )
 
 
 def failed(row: int, error: RunwayNodeError, halt: str = "", *, held: bool = False) -> Outcome:

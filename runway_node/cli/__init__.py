@@ -25,8 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    order.run, order.plan, render.render, books.tasks, books.takes, books.resume, books.cancel, books.attach, books.export,
-    books.spend, books.gc, keys.login, look.models, look.doctor, try_out.sandbox, try_out.demo,
+    order.run, order.plan, render.render, books.tasks, books.takes, books.resume, books.cancel, books.attach,
+    books.export, books.spend, books.gc, keys.login, look.models, look.doctor, try_out.sandbox, try_out.demo,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(render.template_app, name="template")

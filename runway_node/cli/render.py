@@ -27,7 +27,8 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A var's value; may be given several times.")
 ]
 Rows = Annotated[
-    Path | None, typer.Option("--rows", metavar="FILE", help="A .csv, or .jsonl: one render a row, its columns the vars.")
+    Path | None,
+    typer.Option("--rows", metavar="FILE", help="A .csv, or .jsonl: one render a row, its columns the vars."),
 ]
 Out = Annotated[
     Path | None, typer.Option("--output", "-o", help="The folder for results; without --rows it may name the file.")
@@ -145,7 +146,8 @@ def _sets(source: Source, sets: Sequence[str], typed: Any) -> dict[str, Any]:
         given[name.strip()] = value
     check_given(source.vars, given)
     return {
-        name: typed.find(value) if source.vars[name].type == "path" and value else value for name, value in given.items()
+        name: typed.find(value) if source.vars[name].type == "path" and value else value
+        for name, value in given.items()
     }
 
 
@@ -197,24 +199,25 @@ def _priced(
 
 def _table(show: Show, checked: list[Checked]) -> None:
     from ..batch import calls_to_pay
+    from ..models import sum_known
 
     heads = ("row", "output", "frames", "paid calls", "owned takes", "credits", "")
     lines = []
     for one in checked:
         plans = [plan for _, plan in one.plans]
         pays = [plan.to_pay_credits for plan in plans]
-        credits = "unknown" if None in pays else f"{sum(cost for cost in pays if cost is not None):g}"
+        cost = "unknown" if None in pays else f"{sum_known(pays) or 0:g}"
         owned = sum(plan.standing.count("owned") for plan in plans)
         calls = sum(calls_to_pay(plan) for plan in plans)
         name = one.job.output if one.job else one.outcome.output if one.outcome else ""
         word = one.outcome.error or one.outcome.status if one.outcome else "; ".join(one.warnings)
         facts = {"row": one.row.number, "output": name, "frames": one.frames, "paid_calls": calls, "owned_takes": owned}
         told = {} if one.outcome is None else {"status": one.outcome.status, "error": one.outcome.error}
-        show.line({"phase": "row", **facts, "credits": None if None in pays else sum(filter(None, pays)), **told}) if show.json else None
+        show.line({"phase": "row", **facts, "credits": sum_known(pays), **told}) if show.json else None
         over = one.outcome is not None
         lines.append(
             (str(one.row.number), name, "" if over else str(one.frames), "" if over else str(calls),
-             "" if over else str(owned), "" if over else credits, word)
+             "" if over else str(owned), "" if over else cost, word)
         )  # fmt: skip
     show.table(heads, lines)
 
@@ -277,7 +280,7 @@ def _within(one: Checked) -> Any:
     assert one.job is not None
     if not costs or None in costs:
         return one.job
-    most = max(max(cost for cost in costs if cost is not None), 0.01)
+    most = max([0.01, *(cost for cost in costs if cost is not None)])
     return one.job.model_copy(update={"policy": {**one.job.policy, "max_credits": most}})
 
 

@@ -257,7 +257,7 @@ def _locate_all(clips: Sequence[Any]) -> list[_Place]:
 
 
 def frames_of(clip: Any, count: int) -> Frames:
-    """The first *count* frames of a moviepy clip; read one at a time, by one thread at a time, when they are asked for."""
+    """The first *count* frames of a moviepy clip; read when they are asked for, by one thread at a time."""
     width, height = (int(side) for side in clip.size)
     fps = float(clip.fps)
 

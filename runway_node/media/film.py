@@ -29,10 +29,14 @@ def draw(
         Interrupted: `stop` was set.
 
     """
-    fit = Fit(frames=frames.count, fps=frames.fps, width=frames.width, height=frames.height, span=frames.count / frames.fps)
+    fit = Fit(
+        frames=frames.count, fps=frames.fps, width=frames.width, height=frames.height, span=frames.count / frames.fps
+    )
     codec = codec_for(fit, out.suffix.lower())
     size = f"{frames.width}x{frames.height}"
-    chain = f"scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd,format={codec.pix_fmts[0]},setsar=1,{RGB_TAGS}"
+    chain = (
+        f"scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd,format={codec.pix_fmts[0]},setsar=1,{RGB_TAGS}"
+    )
     with whole(out) as part:
         written = run_ffmpeg(
             ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(frames.fps), "-i", "pipe:0", "-vf", chain,
@@ -42,7 +46,9 @@ def draw(
             feed=frames.read(),
         )  # fmt: skip
         if written != frames.count:
-            raise MediaError(f"The film has {written} frames, not {frames.count}", "Check that its clips play to the end")
+            raise MediaError(
+                f"The film has {written} frames, not {frames.count}", "Check that its clips play to the end"
+            )
 
 
 def bare(source: Path, found: Probe, out: Path, *, stop: threading.Event | None = None) -> bool:
@@ -54,7 +60,9 @@ def bare(source: Path, found: Probe, out: Path, *, stop: threading.Event | None 
     """
     try:
         with whole(out) as part:
-            run_ffmpeg([*source_args(source), "-map", "0:V:0", "-c:v", "copy", "-an", "-sn", "-dn", str(part)], stop=stop)
+            run_ffmpeg(
+                [*source_args(source), "-map", "0:V:0", "-c:v", "copy", "-an", "-sn", "-dn", str(part)], stop=stop
+            )
             made = probe(part)
             if (made.frames, made.fps, made.variable) == (found.frames, found.fps, found.variable):
                 return True

@@ -52,7 +52,8 @@ def cores() -> int:
 
 def source_args(path: Path, *, sound: bool = False) -> list[str]:
     """Guarded input arguments for *path*; `file:` keeps a name with a colon or a leading dash a name."""
-    return ["-format_whitelist", f"{CONTAINERS},{SOUNDS}" if sound else CONTAINERS, "-protocol_whitelist", PROTOCOLS, "-i", f"file:{path.absolute()}"]
+    containers = f"{CONTAINERS},{SOUNDS}" if sound else CONTAINERS
+    return ["-format_whitelist", containers, "-protocol_whitelist", PROTOCOLS, "-i", f"file:{path.absolute()}"]
 
 
 def open_container(path: Path, *, packets_only: bool = False, sound: bool = False) -> av.container.InputContainer:

@@ -51,7 +51,8 @@ def decode(
     """
     until = f":end={float(end):.9f}" if end is not None else ""
     # As in sound.py: trimmed after decoding, exact whatever the packets are; a late start stays late.
-    chain = f"atrim=start={float(start):.9f}{until},asetpts=PTS-({float(start):.9f})/TB,aresample={RATE}:async=1:first_pts=0"
+    trim = f"atrim=start={float(start):.9f}{until},asetpts=PTS-({float(start):.9f})/TB"
+    chain = f"{trim},aresample={RATE}:async=1:first_pts=0"
     track = "0:a:0" if index is None else f"0:{index}"
     with whole(out) as part:
         run_ffmpeg(

@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .problems import Place, TemplateError, nearest, said
 from .values import Color, Duration, color, seconds
@@ -36,6 +36,9 @@ class _Var(BaseModel):
             ValueError: It is not of this type, or outside its bounds.
 
         """
+        return self._value(value)
+
+    def _value(self, value: Any) -> Any:
         raise NotImplementedError
 
     @model_validator(mode="after")
@@ -58,7 +61,7 @@ class StringVar(_Var):
     max_length: int = Field(1000, ge=1, le=LONGEST_TEXT)
     choices: list[str] | None = Field(None, min_length=1)
 
-    def check(self, value: Any) -> str:
+    def _value(self, value: Any) -> str:
         text = str(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
         if text is None:
             raise ValueError(f"{said(value)} is no text")
@@ -77,7 +80,7 @@ class NumberVar(_Var):
     min: float | None = None
     max: float | None = None
 
-    def check(self, value: Any) -> float:
+    def _value(self, value: Any) -> float:
         try:
             number = float(value) if not isinstance(value, bool) else math.nan
         except (TypeError, ValueError):
@@ -96,7 +99,7 @@ class IntegerVar(_Var):
     min: int | None = None
     max: int | None = None
 
-    def check(self, value: Any) -> int:
+    def _value(self, value: Any) -> int:
         if isinstance(value, bool) or not re.fullmatch(r"[-+]?\d{1,18}", str(value).strip()):
             raise ValueError(f"{said(value)} is no whole number")
         _within(int(value), self.min, self.max)
@@ -109,7 +112,7 @@ class BooleanVar(_Var):
     type: Literal["boolean"]
     default: bool | None = None
 
-    def check(self, value: Any) -> bool:
+    def _value(self, value: Any) -> bool:
         word = str(value).strip().lower()
         if word not in _TRUE | _FALSE:
             raise ValueError(f"{said(value)} is neither true nor false")
@@ -124,7 +127,7 @@ class DurationVar(_Var):
     min: Duration | None = None
     max: Duration | None = None
 
-    def check(self, value: Any) -> Fraction:
+    def _value(self, value: Any) -> Fraction:
         found = seconds(value)
         _within(found, self.min, self.max, " s")
         return found
@@ -136,7 +139,7 @@ class ColorVar(_Var):
     type: Literal["color"]
     default: Color | None = None
 
-    def check(self, value: Any) -> str:
+    def _value(self, value: Any) -> str:
         return color(value)
 
 
@@ -146,7 +149,7 @@ class PathVar(_Var):
     type: Literal["path"]
     default: str | None = None
 
-    def check(self, value: Any) -> Path | str:
+    def _value(self, value: Any) -> Path | str:
         if isinstance(value, Path):
             return value
         if not isinstance(value, str) or not value.strip() or "\0" in value:

@@ -1,4 +1,4 @@
-"""moviepy's effects by name: which there are, and whether given fields are theirs. Only this file looks into moviepy.fx.
+"""moviepy's effects by name: which there are, and whether given fields are theirs. Only this file looks them up.
 
 A template names no module and no function: only effects of moviepy's own two folders, and only plain values.
 """
@@ -92,7 +92,7 @@ def make_effect(name: str, given: Mapping[str, Any]) -> Any:
     checked = {field: _checked(name, field, fields[field].annotation, value) for field, value in given.items()}
     try:
         return kind(**checked)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever an effect says of its fields
         raise ValueError(f"{name} does not take these fields: {_words(error)}") from None
 
 

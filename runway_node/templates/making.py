@@ -151,7 +151,12 @@ class Making:
         fit = step.fit if step is not None else "contain"
         clips = [self.picture(piece) for piece in pieces]
         clip = layers.joined(clips, counts, overlap, first, fit)
-        return replace(first, picture=clip, sound=self._in_a_row(pieces, counts, overlap), frames=sum(counts) - overlap * (len(counts) - 1))
+        return replace(
+            first,
+            picture=clip,
+            sound=self._in_a_row(pieces, counts, overlap),
+            frames=sum(counts) - overlap * (len(counts) - 1),
+        )
 
     def _in_a_row(self, pieces: list[Piece], counts: list[int], overlap: int) -> Any:
         """Their sounds one after another, cross-faded where the pictures are."""
@@ -235,7 +240,11 @@ class Making:
         try:
             if of_sound:
                 sound = self.sounds.clip(piece)
-                return piece if sound is None else replace(piece, sound=later(sound.with_effects([effect]), Fraction(0), piece.seconds))
+                return (
+                    piece
+                    if sound is None
+                    else replace(piece, sound=later(sound.with_effects([effect]), Fraction(0), piece.seconds))
+                )
             before = self.picture(piece)
             after = before.with_audio(self.sounds.clip(piece)).with_effects([effect])
             sound = after.audio
@@ -264,12 +273,11 @@ def span_of(part: Range, piece: Piece) -> Span:
     first = piece.frame(part.start)
     end = part.end if part.end is not None else None if part.duration is None else part.start + part.duration
     last = piece.frames if end is None else piece.frame(end)
-    if first >= piece.frames or last > piece.frames:
-        raise TemplateError(
-            f"it ends at {float(piece.seconds if end is None else end):g} s, the clip at {float(piece.seconds):g} s"
-            if first < piece.frames else f"it begins at {float(part.start):g} s, the clip ends at {float(piece.seconds):g} s",
-            "Choose a part of the clip",
-        )  # fmt: skip
+    ends = f"the clip ends at {float(piece.seconds):g} s"
+    if first >= piece.frames:
+        raise TemplateError(f"it begins at {float(part.start):g} s, {ends}", "Choose a part of the clip")
+    if last > piece.frames:
+        raise TemplateError(f"it ends at {float(end or 0):g} s, {ends}", "Choose a part of the clip")
     if first >= last:
         raise TemplateError("there is no frame in it", "Make it longer")
     return first, last

@@ -1,4 +1,4 @@
-"""A clip on its way through a template: by reference to a file as long as nothing touches its frames, else as moviepy's.
+"""A clip on its way through a template: by reference to a file while nothing touches its frames, else as moviepy's.
 
 All lengths are whole frames at the piece's own rate, so that nothing drifts. Nothing here writes a file of the user's.
 """
@@ -156,7 +156,9 @@ class Readers:
     def _readable(self, stretch: Stretch) -> Path:
         """The file, or what is made of one that moviepy would show turned, late, squeezed or at another rate."""
         found, path = stretch.probe, stretch.path
-        straight = not (found.rotation or found.variable or found.interlaced) and found.offset * found.fps < Fraction(1, 2)
+        straight = not (found.rotation or found.variable or found.interlaced) and found.offset * found.fps < Fraction(
+            1, 2
+        )
         if straight and found.sar == 1 and found.container != "avi":
             return path
         if path not in self._straight:
@@ -196,9 +198,7 @@ def drawn(clip: Any, sound: Any, fps: Fraction) -> Piece:
     if count < 1:
         raise SourceError("No frame is left of it", "Make it longer")
     width, height = (int(side) for side in clip.size)
-    return Piece(
-        picture=clip.without_audio(), sound=sound, fps=fps, frames=count, width=width, height=height
-    )
+    return Piece(picture=clip.without_audio(), sound=sound, fps=fps, frames=count, width=width, height=height)
 
 
 def cut(piece: Piece, first: int, last: int) -> Piece:

@@ -34,14 +34,14 @@ class TemplateError(WrongUse):
 
 
 def located(place: Place, lines: Mapping[Place, int] | None = None) -> str:
-    """ "steps[2].transition.duration, line 14"; the line of the nearest thing around it that was written."""
+    """Such as "steps[2].transition.duration, line 14"; the line is that of the nearest thing that was written."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     known = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None) if lines else None
     return ", ".join(part for part in (path, f"line {known}" if known else "") if part)
 
 
 def nearest(word: str, among: Iterable[str]) -> str:
-    """ "; did you mean X?" where one of *among* is like *word*, else ""."""
+    """What to add to a message where one of *among* is like *word*, else ""."""
     words = {one.lower(): one for one in among}
     found = difflib.get_close_matches(word.lower()[:100], words, n=1, cutoff=0.6)
     return f"; did you mean {words[found[0]]}?" if found else ""
@@ -54,7 +54,7 @@ def said(value: object) -> str:
 
 
 def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place = ()) -> TemplateError:
-    """pydantic's first complaint in our words, with the whole place.
+    """Pydantic's first complaint in our words, with the whole place.
 
     Args:
         kind: What was validated.
@@ -94,7 +94,7 @@ def _model_at(kind: type[BaseModel], loc: Place) -> type[BaseModel] | None:
         fields = getattr(here, "model_fields", {})
         field = next((field for name, field in fields.items() if part in {name, field.alias}), None)
         here = None if field is None else _model_in(field.annotation)
-    return here
+    return here if here is not None and issubclass(here, BaseModel) else None
 
 
 def _model_in(annotation: Any) -> Any:

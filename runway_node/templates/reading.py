@@ -91,7 +91,7 @@ class _Reader:
                 tree = self._value(next(self._events), ())
         return Text(tree, self._lines)
 
-    def _value(self, event: Event, place: Place) -> Any:
+    def _value(self, event: Any, place: Place) -> Any:
         self._nodes += 1
         if self._nodes > MOST_NODES:
             raise self._no(event, f"a template has at most {MOST_NODES} values", "Split it")
@@ -122,7 +122,7 @@ class _Reader:
     def _mapping(self, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
         while not isinstance(event := next(self._events), MappingEndEvent):
-            if not isinstance(event, ScalarEvent) or getattr(event, "anchor", None):
+            if not isinstance(event, ScalarEvent) or event.anchor or event.start_mark is None:
                 raise self._no(event, "a key is one plain word", "Mend it there")
             key = _whole(event.value)
             if key in found:
@@ -134,7 +134,7 @@ class _Reader:
             self._lines[*place, key] = line
         return found
 
-    def _no(self, event: Event, what: str, mend: str) -> TemplateError:
+    def _no(self, event: Any, what: str, mend: str) -> TemplateError:
         return TemplateError(f"line {event.start_mark.line + 1}: {what}", mend)
 
 

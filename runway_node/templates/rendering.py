@@ -197,7 +197,7 @@ def render(
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
         try:
             piece = making.made()
-            film, lost = write(piece, making, folder / f"film{out.suffix.lower()}", stop, on_progress)
+            film, lost = write(piece, folder / f"film{out.suffix.lower()}", stop, on_progress)
         finally:
             making.readers.close()
         told = [warning for result in ordering.results for warning in result.warnings]
@@ -210,7 +210,7 @@ def render(
 
 
 def write(
-    piece: Piece, making: Making, film: Path, stop: threading.Event, on_progress: OnProgress | None
+    piece: Piece, film: Path, stop: threading.Event, on_progress: OnProgress | None
 ) -> tuple[Path, tuple[str, ...]]:
     """The piece as a file, written once, or not at all where it is one; and what is lost.
 
@@ -229,7 +229,7 @@ def write(
     if untouched and _same(piece) and piece.picture.path.suffix.lower() == film.suffix:
         film = piece.picture.path
     else:
-        pictures = _pictures(piece, making, film.with_stem("pictures"), stop, tell)
+        pictures = _pictures(piece, film.with_stem("pictures"), stop, tell)
         warnings = _with_sound(piece, pictures, film, stop)
     found = probe(film)
     if found.frames != piece.frames:
@@ -242,7 +242,7 @@ def _same(piece: Piece) -> bool:
     return piece.own_sound or (piece.sound is None and not piece.picture.probe.sounds)
 
 
-def _pictures(piece: Piece, making: Making, out: Path, stop: threading.Event, tell: Callable[[int], None]) -> Path:
+def _pictures(piece: Piece, out: Path, stop: threading.Event, tell: Callable[[int], None]) -> Path:
     """The piece's pictures alone: copied where they are a whole file's and the container takes them, else encoded."""
     part = piece.picture
     if not isinstance(part, Stretch):

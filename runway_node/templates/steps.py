@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from ..models import Policy, Step
 from .effects import check_effect
-from .values import Color, Duration, File, Gain, Length, Position, Spot
+from .values import Color, Duration, File, Gain, Length, Position
 
 ID = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 
@@ -192,7 +191,7 @@ class KeyframeAt(Written):
 
 
 _STILLS: dict[str, Any] = {"references": (list[File], []), "keyframes": (list[KeyframeAt], [])}
-_FIELDS: dict[str, Any] = {
+_FIELDS: dict[str, Any] = {"type": (Literal["runway.video_to_video"], ...)} | {
     name: _STILLS.get(name) or (info.annotation, info)
     for kind in (Step, Policy)
     for name, info in kind.model_fields.items()
@@ -201,7 +200,6 @@ VideoToVideo: Any = create_model(
     "VideoToVideo",
     __base__=OneIn,
     __doc__="Transform a clip with Runway: all fields of `Step` and `Policy`, under the same names.",
-    type=(Literal["runway.video_to_video"], ...),
     **_FIELDS,
 )
 

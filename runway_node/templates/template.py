@@ -337,7 +337,9 @@ def _ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
         if state.get(number) == "done":
             return
         if state.get(number) == "open":
-            raise TemplateError("the steps go in a circle here", "Let `in` name an earlier step", place=nodes[number].place)
+            raise TemplateError(
+                "the steps go in a circle here", "Let `in` name an earlier step", place=nodes[number].place
+            )
         state[number] = "open"
         for one in (*nodes[number].inputs, nodes[number].file):
             if isinstance(one, Ref):
@@ -348,6 +350,7 @@ def _ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
     visit(last)
     for node in nodes:
         if node.number not in state:
-            raise TemplateError("nothing uses this step", "Name it in another step's `in`, or in `render`", place=node.place)
+            raise TemplateError(
+                "nothing uses this step", "Name it in another step's `in`, or in `render`", place=node.place
+            )
     return tuple(order)
-

@@ -80,7 +80,8 @@ class Spot(NamedTuple):
 
 
 _ACROSS, _DOWN = ("left", "center", "right"), ("top", "center", "bottom")
-SPOTS = tuple(f"{down}-{across}" for down in _DOWN for across in _ACROSS if down != across) + ("center", *_DOWN, *_ACROSS)
+_CORNERS = [f"{down}-{across}" for down in _DOWN for across in _ACROSS if down != across]
+SPOTS = tuple(dict.fromkeys([*_CORNERS, *_DOWN, *_ACROSS]))
 
 
 def spot(value: object) -> Spot:
@@ -114,7 +115,7 @@ def _side(value: object, words: tuple[str, ...]) -> str | float:
 
 def _length(value: object) -> str | float:
     """Pixels, or a share of the frame."""
-    if isinstance(value, str) and re.fullmatch(r"\d{1,3}(\.\d+)?%", value.strip()) and 0 < float(value.strip()[:-1]):
+    if isinstance(value, str) and re.fullmatch(r"\d{1,3}(\.\d+)?%", value.strip()) and float(value.strip()[:-1]) > 0:
         return value.strip()
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 16384:
         return float(value)
@@ -134,13 +135,13 @@ def _file(value: object) -> Path | str:
     return value
 
 
-
-
 _NUMBER, _STRING = {"type": "number"}, {"type": "string"}
 Duration = Annotated[
     Fraction,
     BeforeValidator(seconds),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, _STRING], "description": 'Seconds: 1.5, "500ms", "1:02.5".'}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0}, _STRING], "description": 'Seconds: 1.5, "500ms", "1:02.5".'}
+    ),
 ]
 Gain = Annotated[
     float, BeforeValidator(_gain), WithJsonSchema({"anyOf": [_NUMBER, _STRING], "description": "Decibels: -6 or -6dB."})
