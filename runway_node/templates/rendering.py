@@ -218,8 +218,6 @@ def write(
         MediaError: ffmpeg failed, or the disk is full.
 
     """
-    warnings: tuple[str, ...] = ()
-
     def tell(count: int) -> None:
         if on_progress is not None:
             done = min(1.0, count / piece.frames)
@@ -227,10 +225,9 @@ def write(
 
     untouched = isinstance(piece.picture, Stretch) and piece.picture.whole
     if untouched and _same(piece) and piece.picture.path.suffix.lower() == film.suffix:
-        film = piece.picture.path
-    else:
-        pictures = _pictures(piece, film.with_stem("pictures"), stop, tell)
-        warnings = _with_sound(piece, pictures, film, stop)
+        return piece.picture.path, ()
+    pictures = _pictures(piece, film.with_stem("pictures"), stop, tell)
+    warnings = _with_sound(piece, pictures, film, stop)
     found = probe(film)
     if found.frames != piece.frames:
         raise MediaError(f"The film has {found.frames} frames, not {piece.frames}", "Report it")

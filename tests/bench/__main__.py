@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import importing, ledger, long, preparing, sending, sync, whole
+from . import batch, importing, ledger, long, preparing, sending, sync, whole
 from .measure import FULL, QUICK, Row, Sizes, server
 
 LEGEND = (
@@ -22,7 +22,7 @@ LEGEND = (
 )
 
 
-PARTS = ("importing", "ledger", "sending", "preparing", "whole", "long", "sync")
+PARTS = ("importing", "ledger", "sending", "preparing", "whole", "long", "sync", "batch")
 
 
 def main() -> None:
@@ -51,6 +51,8 @@ def _measured(part: str, folder: Path, sizes: Sizes) -> tuple[list[Row], list[st
         return ledger.rows(folder, sizes), []
     if part == "preparing":
         return preparing.rows(folder, sizes), []
+    if part == "batch":
+        return batch.rows(folder, sizes), []
     if part == "sync":
         return sync.rows(folder, sizes), []
     if part == "long":

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, `python -m tests.bench.ready FILE [SECONDS]`: orders are answered with FILE."""
+"""A sandbox in a process of its own, `python -m tests.bench.ready FILE [SECONDS [AT_ONCE]]`: orders are answered with FILE."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from runway_node.sandbox import Sandbox, serve
 def main() -> None:
     """Serve until standard input closes; each task takes SECONDS, none unless told."""
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
-    with serve(Sandbox(ready=Path(sys.argv[1]), seconds_per_task=seconds)) as served:
+    more = {"concurrency": int(sys.argv[3])} if len(sys.argv) > 3 else {}
+    with serve(Sandbox(ready=Path(sys.argv[1]), seconds_per_task=seconds, **more)) as served:
         sys.stdout.write(f"{served.url}\n")
         sys.stdout.flush()
         sys.stdin.read()
