@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..templates import TemplateError
-from ..templates.declared import fill
+from ..templates.declared import fill, uses
+from ..templates.values import written
 
 LONGEST = 200
 """Bytes of a name; most disks take 255, and a temporary name beside it needs some."""
@@ -25,7 +26,7 @@ def output_name(pattern: str, values: Mapping[str, Any], suffix: str) -> str:
         TemplateError: Nothing fit is left of it.
 
     """
-    clean = {name: fit(_plain(value)) for name, value in values.items()}
+    clean = {name: fit(written(value)) for name, value in values.items()}
     parts = [fit(str(fill(part, clean))) for part in pattern.replace("\\", "/").split("/")]
     if any(not part or part.strip(". ") == "" or _RESERVED.fullmatch(part.split(".")[0]) for part in parts):
         raise TemplateError(
@@ -42,15 +43,7 @@ def fit(text: str) -> str:
     return _UNFIT.sub("_", unicodedata.normalize("NFC", text)).strip().strip(".").strip()
 
 
-def _plain(value: Any) -> str:
-    from ..templates.declared import written
-
-    return written(value)
-
-
 def _told(pattern: str, values: Mapping[str, Any]) -> str:
-    from ..templates.declared import uses
-
     return (
         ", ".join(f"{name}={str(values[name])[:40]!r}" for name in sorted(uses(pattern)) if name in values) or "no vars"
     )

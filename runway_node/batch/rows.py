@@ -16,6 +16,8 @@ MOST_ROWS = 10_000
 MOST_BYTES = 64 << 20
 MOST_CELL = 64 << 10
 MOST_COLUMNS = 200
+CLIPS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mxf", ".mpg", ".ts")
+"""What of a folder is taken for a clip."""
 TOLD = ("status", "output", "take", "cost", "error")
 """Columns of results.csv that are ours: given back as rows, they are no cells."""
 
@@ -29,13 +31,18 @@ class Row:
     cells: dict[str, Any]
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a .csv, or of a file of one JSON object a line.
+def read_rows(path: Path, clip: str | None = None) -> list[Row]:
+    """The rows of a .csv, or of a file of one JSON object a line; or a row for each clip of a folder.
+
+    Args:
+        clip: The var that a folder's clips are for.
 
     Raises:
         TemplateError: It cannot be read; is too large; a row has more cells than columns; with the line.
 
     """
+    if path.is_dir():
+        return _folder(path, clip)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise TemplateError(f"{path.name} has more than {MOST_BYTES >> 20} MB", "Split it")
@@ -55,6 +62,23 @@ def read_rows(path: Path) -> list[Row]:
     if not rows:
         raise TemplateError(f"{path.name} holds no row", "Give it one")
     return rows
+
+
+def _folder(path: Path, clip: str | None) -> list[Row]:
+    if clip is None:
+        raise TemplateError(
+            f"{path} is a folder, and the template has not exactly one path var without a default",
+            "Write the rows into a .csv",
+        )
+    try:
+        files = sorted(
+            file for file in path.iterdir() if file.suffix.lower() in CLIPS and not file.name.startswith(".")
+        )
+    except OSError as error:
+        raise TemplateError(f"{path} cannot be read ({error.strerror})", "Check the path") from None
+    if not 0 < len(files) <= MOST_ROWS:
+        raise TemplateError(f"{path} holds {len(files)} clips ({', '.join(CLIPS)})", f"Give it 1 to {MOST_ROWS}")
+    return [Row(number, 0, {clip: file.name}) for number, file in enumerate(files, 1)]
 
 
 def _csv(path: Path, text: str) -> Iterator[Row]:

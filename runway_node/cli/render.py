@@ -28,7 +28,9 @@ Sets = Annotated[
 ]
 Rows = Annotated[
     Path | None,
-    typer.Option("--rows", metavar="FILE", help="A .csv, or .jsonl: one render a row, its columns the vars."),
+    typer.Option(
+        "--rows", metavar="FILE", help="A .csv or .jsonl: a render a row, its columns the vars; a folder: one a clip."
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option("--output", "-o", help="The folder for results; without --rows it may name the file.")
@@ -110,12 +112,14 @@ def _asked(
     from ..templates import Places
 
     typed = Places(base=Path.cwd(), anywhere=True)
-    base = rows.absolute().parent if rows is not None else source.folder
+    base = source.folder if rows is None else rows.absolute() if rows.is_dir() else rows.absolute().parent
+    needed = [name for name, var in source.vars.items() if var.type == "path" and var.default is None]
     allowed = [Path.cwd() / folder for folder in media]
     mend = f"Put the file below {base}, or allow its folder: --media DIR"
     outputs, name = _where(output, single=rows is None)
+    table = [Row(1, 0, {})] if rows is None else read_rows(rows, needed[0] if len(needed) == 1 else None)
     return Asked(
-        source=source, rows=[Row(1, 0, {})] if rows is None else read_rows(rows),
+        source=source, rows=table,
         places=Places(base=base, allowed=allowed, mend=mend), given=_sets(source, sets, typed),
         outputs=outputs, name=name, policy=policy, force=force, settings=settings,
     )  # fmt: skip

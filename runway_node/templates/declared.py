@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .problems import Place, TemplateError, nearest, said
-from .values import Color, Duration, color, seconds
+from .values import Color, Duration, color, seconds, written
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 _USE = re.compile(r"\$\$|\$\{(" + NAME + r")\}|(\$\{[^}]*\}?)")
@@ -255,12 +255,3 @@ def _filled(text: str, values: Mapping[str, Any], place: Place) -> Any:
     if whole:
         return value(whole[1])
     return _USE.sub(put, text)
-
-
-def written(value: Any) -> str:
-    """A value within other text."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (float, Fraction)):
-        return f"{float(value):g}"
-    return value.stem if isinstance(value, Path) else str(value)

@@ -218,6 +218,7 @@ def write(
         MediaError: ffmpeg failed, or the disk is full.
 
     """
+
     def tell(count: int) -> None:
         if on_progress is not None:
             done = min(1.0, count / piece.frames)

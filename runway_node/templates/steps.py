@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from ..models import Policy, Step
 from .effects import check_effect
-from .values import Color, Duration, File, Gain, Length, Position
+from .values import Color, Duration, File, Gain, Length, Position, Words
 
 ID = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 
@@ -118,7 +118,7 @@ class Text(Timed):
     """Words over a clip."""
 
     type: Literal["text"]
-    text: str = Field(min_length=1, max_length=2000)
+    text: Words = Field(min_length=1, max_length=2000)
     font: File | None = None
     """A .ttf or .otf file; unset: a plain one that comes along."""
     size: Length = Field(default="8%", validate_default=True)
@@ -131,11 +131,6 @@ class Text(Timed):
     """Lines are no longer than this: pixels, or a share of the frame's width."""
     align: Literal["left", "center", "right"] = "center"
     position: Position = Field(default=["center", "80%"], validate_default=True)
-
-    @field_validator("text", mode="before")
-    @classmethod
-    def _words(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 class Audio(OneIn):
@@ -191,8 +186,9 @@ class KeyframeAt(Written):
 
 
 _STILLS: dict[str, Any] = {"references": (list[File], []), "keyframes": (list[KeyframeAt], [])}
+_TEXTS: dict[Any, Any] = {str: Words, str | None: Words | None}
 _FIELDS: dict[str, Any] = {"type": (Literal["runway.video_to_video"], ...)} | {
-    name: _STILLS.get(name) or (info.annotation, info)
+    name: _STILLS.get(name) or (_TEXTS.get(info.annotation, info.annotation), info)
     for kind in (Step, Policy)
     for name, info in kind.model_fields.items()
 }

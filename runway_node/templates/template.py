@@ -18,6 +18,7 @@ from .places import Places, of_template
 from .problems import Place, TemplateError, nearest, said, told
 from .reading import MOST_BYTES, Lines, read
 from .steps import KINDS, AnyStep, Concat, Written
+from .values import Words
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 MOST_STEPS = 500
@@ -27,7 +28,7 @@ Suffix = Literal[".mp4", ".mov", ".mkv", ".webm"]
 class Output(Written):
     """What is written."""
 
-    name: str | None = Field(default=None, min_length=1, max_length=500)
+    name: Words | None = Field(default=None, min_length=1, max_length=500)
     """The file's name without its ending, from vars: "${sku}-dusk". Unset: the clip's name, or the row's number."""
     suffix: Suffix = ".mp4"
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from .problems import nearest, said
 
-_TIME = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}|\d{1,9}/\d{1,9})\s*(ms|s|m|min|h)?")
+_TIME = re.compile(r"(\d{1,9}(?:\.\d{0,18})?|\.\d{1,18}|\d{1,30}/\d{1,30})\s*(ms|s|m|min|h)?")
 _CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:\.\d{0,9})?)")
 _UNITS = {"ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "min": Fraction(60), "h": Fraction(3600)}
 LONGEST = Fraction(24 * 3600)
@@ -135,7 +135,23 @@ def _file(value: object) -> Path | str:
     return value
 
 
+def written(value: Any) -> str:
+    """A value as text: a file by its name without ending, a time in seconds."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (float, Fraction)):
+        return f"{float(value):g}"
+    return value.stem if isinstance(value, Path) else str(value)
+
+
+def _words(value: Any) -> Any:
+    return written(value) if isinstance(value, (int, float, Fraction, Path)) and not isinstance(value, bool) else value
+
+
 _NUMBER, _STRING = {"type": "number"}, {"type": "string"}
+Words = Annotated[str, BeforeValidator(_words)]
+"""Text; a var of another type is written out."""
+
 Duration = Annotated[
     Fraction,
     BeforeValidator(seconds),

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, `python -m tests.bench.ready FILE [SECONDS [AT_ONCE]]`: orders are answered with FILE."""
+"""A sandbox in a process of its own, `python -m tests.bench.ready FILE [SECONDS [AT_ONCE]]`: FILE is every answer."""
 
 from __future__ import annotations
 
