@@ -194,6 +194,17 @@ def test_input_moderation_stops_after_three(desk, monkeypatch):
     assert "not sent" in {row["status"] for row in results}
 
 
+def test_what_moderation_refused_is_not_sent_again(desk):
+    """The same row again is not sent, for it would be charged again; --retry-refused sends it."""
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 0.2})
+    desk.sandbox.add(Fault(where="poll", kind="failed", code="SAFETY.INPUT.TEXT"))
+    desk(("a.mp4", "rude"))
+    code, results = desk(("a.mp4", "rude"))
+    assert (code, desk.creates) == (1, 1)
+    assert "--retry-refused" in results[0]["error"]
+    assert desk(("a.mp4", "rude"), flags=["--retry-refused"])[0] == 0
+
+
 def test_a_stopped_batch_goes_on_with_the_same_command(desk, monkeypatch):
     """What was not sent is rendered by the same command again."""
     monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")

@@ -18,7 +18,7 @@ from .jobs import Hashes, Job, Outcome, fingerprint, jsonable
 from .names import collisions, output_name
 from .records import Records
 from .rows import Row
-from .work import failed, kept, occupied, unforeseen
+from .work import failed, kept, occupied, refused_before, unforeseen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,7 @@ class Asked:
         name: The output's name of a single render, which the command said.
         policy: What overrules the template's policies.
         force: Replace outputs.
+        retry_refused: Send again what moderation refused before.
         settings: Keys, limits, folders.
 
     """
@@ -68,6 +69,7 @@ class Asked:
     name: str | None = None
     policy: dict[str, Any] = field(default_factory=dict)
     force: bool = False
+    retry_refused: bool = False
     settings: Settings
 
 
@@ -146,6 +148,9 @@ def _looked(asked: Asked, checked: Checked, records: Records, hashes: Hashes) ->
         record = records.made(job.output, job.fingerprint)
         if record is not None:
             return replace(checked, job=None, outcome=kept(job, record))
+        before = refused_before(records.of(job.output), job.fingerprint)
+        if before is not None and not asked.retry_refused:
+            raise before
         out = job.outputs / job.output
         if out.exists() and not job.force:
             raise occupied(out, ours=records.untouched(job.output))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import Stop
-from ..errors import Ambiguous, Interrupted, OutputError, OverLimit, RunwayNodeError, StillRunning, WrongUse
+from ..errors import Ambiguous, Interrupted, Moderated, OutputError, OverLimit, RunwayNodeError, StillRunning, WrongUse
 from ..media.content import file_hash
 from ..models import Event
 from ..settings import Settings
@@ -42,11 +42,31 @@ def render_row(job: Job, settings: Settings, halting: Halting, stop: Stop, tell:
         prompt = prompts(recipe)
         rendered = _render(job, recipe, records, settings, stop, tell)
     except RunwayNodeError as error:
+        if isinstance(error, Moderated) and error.retry == "no":
+            _remember(job, error)
         held = isinstance(error, Interrupted) and stop.hold.is_set() and not stop.is_set()
         return failed(job.row, error, halting.judge(error, prompt), held=held)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         return failed(job.row, unforeseen(error))
     return _done(job, rendered)
+
+
+def _remember(job: Job, error: Moderated) -> None:
+    """Note that moderation refused the row: the same again would be charged again, and count against the account."""
+    if not (job.outputs / job.output).exists():
+        with contextlib.suppress(OutputError):
+            told = {"format": FORMAT, "fingerprint": job.fingerprint, "refused": error.what}
+            Records(job.outputs).add(job.output, told)
+
+
+def refused_before(record: dict[str, Any] | None, fingerprint: str) -> RunwayNodeError | None:
+    """The error for a row whose very content moderation refused before."""
+    if record is None or record["fingerprint"] != fingerprint or "refused" not in record:
+        return None
+    return RunwayNodeError(
+        f"{record['refused']}, in an earlier run; it was not sent again",
+        "Change the prompt or the clip, or send it all the same: --retry-refused",
+    )
 
 
 def prompts(recipe: Recipe) -> str:

@@ -42,6 +42,9 @@ Media = Annotated[
 MaxRefusals = Annotated[
     int, typer.Option(min=1, help="Stop after so many input-moderation refusals of one prompt: each is charged.")
 ]
+RetryRefused = Annotated[
+    bool, typer.Option("--retry-refused", help="Send again what input moderation refused in an earlier run.")
+]
 Anyway = Annotated[
     bool, typer.Option("--anyway", help="Begin although balance or daily generations do not suffice for all rows.")
 ]
@@ -80,9 +83,9 @@ def _var(name: str, var: Any) -> tuple[str, ...]:
 def render(
     template: TemplateFile, sets: Sets = None, rows: Rows = None, output: Out = None, media: Media = None,
     max_credits: MaxCreditsAll = None, max_seconds: flags.MaxSeconds = None, max_refusals: MaxRefusals = 3,
-    anyway: Anyway = False, dry_run: DryRun = False, reorder: flags.Reorder = False,
-    resubmit_ambiguous: flags.ResubmitAmbiguous = False, force: flags.Force = False,
-    json: flags.Json = False, debug: flags.Debug = False,
+    retry_refused: RetryRefused = False, anyway: Anyway = False, dry_run: DryRun = False,
+    reorder: flags.Reorder = False, resubmit_ambiguous: flags.ResubmitAmbiguous = False,
+    force: flags.Force = False, json: flags.Json = False, debug: flags.Debug = False,
 ) -> None:  # fmt: skip
     """Render a template, once or for every row of a table; again, and only what is missing is rendered."""
     with reporting(json=json, debug=debug) as show:
@@ -95,7 +98,10 @@ def render(
         policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous, "max_seconds": max_seconds}
         given = {name: value for name, value in policy.items() if value}
         with detach_on_term(stop), hear_ctrl_c(stop):
-            asked = _asked(load(template), sets or [], rows, output, media or [], settings, given, force=force)
+            asked = _asked(
+                load(template), sets or [], rows, output, media or [],
+                settings=settings, policy=given, force=force, retry_refused=retry_refused,
+            )  # fmt: skip
             checked = _checked(show, asked, stop)
             _priced(show, checked, settings, max_credits, dry_run=dry_run, anyway=anyway)
             if dry_run:
@@ -105,9 +111,8 @@ def render(
 
 
 def _asked(
-    source: Source, sets: Sequence[str], rows: Path | None, output: Path | None, media: Sequence[Path],
-    settings: Settings, policy: dict[str, Any], *, force: bool,
-) -> Asked:  # fmt: skip
+    source: Source, sets: Sequence[str], rows: Path | None, output: Path | None, media: Sequence[Path], **how: Any
+) -> Asked:
     from ..batch import Asked, Row, read_rows
     from ..templates import Places
 
@@ -121,7 +126,7 @@ def _asked(
     return Asked(
         source=source, rows=table,
         places=Places(base=base, allowed=allowed, mend=mend), given=_sets(source, sets, typed),
-        outputs=outputs, name=name, policy=policy, force=force, settings=settings,
+        outputs=outputs, name=name, **how,
     )  # fmt: skip
 
 
