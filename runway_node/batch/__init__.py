@@ -4,7 +4,19 @@ This room distributes and remembers; it does not know what a row is. That it is 
 that two workers run is one order there, and the second adopts the first one's task.
 """
 
-from .durable import Durable
-from .records import ALL, Batch, OnChange, Outcome, Row, Status, Work, Worker
+from .durable import VERSION, Durable
+from .records import ALL, OPEN, Batch, OnChange, Outcome, Row, Status, Work, Worker
 
-__all__ = ["ALL", "Batch", "Durable", "OnChange", "Outcome", "Row", "Status", "Work", "Worker"]
+__all__ = [
+    "ALL",
+    "OPEN",
+    "VERSION",
+    "Batch",
+    "Durable",
+    "OnChange",
+    "Outcome",
+    "Row",
+    "Status",
+    "Work",
+    "Worker",
+]

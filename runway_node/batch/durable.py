@@ -10,6 +10,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from ..errors import Unknown, WrongUse
 from ..ledger import Ledger
 from ..settings import Settings
 from .queue import Queue
-from .records import CANCELLED, DONE, OPEN, Batch, OnChange, Row, Status, Stopped, Work, Worker
+from .records import CANCELLED, DONE, LEFT, OPEN, RUNNING, Batch, OnChange, Row, Status, Stopped, Work, Worker
 from .store import Store
 
 FORMAT = 1
@@ -104,7 +105,11 @@ class Durable:
         return Status(tuple(told), self._workers())
 
     def _rows(self, batch: str) -> tuple[Row, ...]:
-        return tuple(self.queue.rows(batch).values())
+        rows = self.queue.rows(batch).values()
+        gone = {
+            worker for worker in {row.worker for row in rows if row.state == RUNNING} if not self.ledger.alive(worker)
+        }
+        return tuple(replace(row, state=LEFT) if row.state == RUNNING and row.worker in gone else row for row in rows)
 
     def _workers(self) -> tuple[Worker, ...]:
         return tuple(

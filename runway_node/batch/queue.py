@@ -12,6 +12,7 @@ What is not in DBOS's documented face, to be looked at when it is upgraded:
 - `DBOS._active_workflows_set.activeList()`: the ids of runs in this process, until what they came to is written.
 - `DBOS.background_thread_stop_events`: set, nothing is dequeued any more; `DBOS.destroy` does the same.
 - `_sys_db.tables.workflow_status`, `_sys_db.engine`: `cancel_workflows` cancels what is under way too; `drop` must not.
+- `dbos._dbos._dbos_global_instance`: there is one DBOS in a process, and `DBOS()` gives the one there is.
 - `DBOSClient` never makes the tables: `_sys_db.run_migrations`.
 """
 
@@ -68,7 +69,7 @@ class Queue:
 
     def __init__(self, store: Store, version: str) -> None:
         hush()
-        dbos = _dbos()
+        dbos = _library()
         self._store, self.version = store, version
         # An account's rows are for its own workers: others have not its key.
         self.name = f"rows {store.account}".strip()
@@ -98,7 +99,7 @@ class Queue:
         return count
 
     def _options(self, batch: str, number: int, attempt: int) -> Any:
-        dbos = _dbos()
+        dbos = _library()
         return dbos.EnqueueOptions(
             workflow_name=WORKFLOW,
             queue_name=self.name,
@@ -158,8 +159,10 @@ class Queue:
     @contextlib.contextmanager
     def serving(self, token: str, at_once: int, run: Run) -> Iterator[None]:
         """Take rows, *at_once* at most, until this ends or `rest` is called."""
-        from dbos import DBOS
+        from dbos import DBOS, _dbos
 
+        if _dbos._dbos_global_instance is not None:  # noqa: SLF001 - `DBOS()` would give it back, with its rows
+            raise WrongUse("DBOS runs in this process already", "Start the worker in a process of its own")
         dbos = DBOS(
             config={
                 "name": APPLICATION,
@@ -245,7 +248,7 @@ def hush() -> None:
         theirs.setLevel(logging.WARNING)
 
 
-def _dbos() -> Any:
+def _library() -> Any:
     try:
         import dbos
     except ModuleNotFoundError:

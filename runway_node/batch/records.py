@@ -20,7 +20,7 @@ Work = Callable[[dict[str, Any], threading.Event], Outcome]
 row is not over. It raises nothing for a row that failed."""
 
 OnChange = Callable[[dict[str, Any]], None]
-"""Told what a worker does: a "phase", and its facts."""
+"""Told what a worker does, a "phase" and its facts; from several threads, but one after another."""
 
 DONE, FAILED, LEFT, CANCELLED, WAITING, RUNNING = "done", "failed", "left", "cancelled", "waiting", "running"
 """A row's states. `left` is a row that was begun and that nobody works on until a live worker takes it over."""

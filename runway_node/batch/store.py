@@ -1,7 +1,7 @@
 """Where batches are kept: one engine for DBOS and for two small tables beside its own. Only this file writes these.
 
-On Postgres it is the ledger's database, so that queue and ledger can never be two; on one machine a file beside it. DBOS
-is handed the engine, never the URL: it has no password that it could tell.
+On Postgres it is the ledger's database, so that queue and ledger can never be two; on one machine a file beside it.
+DBOS is handed the engine, never the URL: it has no password that it could tell.
 
 Sessions: a worker holds `POOL` at most here, one that keeps it alive, and one for the ledger's questions: six; the work
 of a row opens its own. Postgres allows 100 unless told otherwise.
@@ -94,7 +94,16 @@ class Store:
         self.engine = _sqlite(self.file) if self.file else _postgres(ledger.database.engine.url)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and open no other one.
+
+        DBOS tries again for ever where a connection fails: a thread of it that still waits for the database would keep
+        the process from ending.
+        """
+
+        @event.listens_for(self.engine, "do_connect")
+        def _refuse(*_: object) -> None:
+            raise LedgerError("The batches are closed")
+
         self.engine.dispose()
 
     @contextlib.contextmanager

@@ -1,16 +1,18 @@
 """A worker: takes rows, shows that it is there, and takes over the rows of workers that are gone.
 
 Whether one is gone is asked of the ledger's token, under which it works: a lock that its session, or process, cannot
-keep beyond its own end. A stopped worker lives: its rows wait for it. Two workers can run one row at a time all the same,
-where one lost its session and goes on. That is harmless: both order the same, and the ledger gives the second the first
-one's task; what the first one says of the row is not written (its run does not own the row any more).
+keep beyond its own end. A stopped worker lives: its rows wait for it. Two workers can run one row at a time all the
+same, where one lost its session and goes on. That is harmless: both order the same, and the ledger gives the second the
+first one's task; what the first one says of the row is not written (its run does not own the row any more).
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -60,8 +62,7 @@ def _live(
             with life.ending(stop):
                 while not stop.wait(BEAT):
                     try:
-                        if not durable.ledger.alive(token):
-                            life.over.set()
+                        if not life.lives():
                             return False
                         life.look()
                         if until_done and not durable.queue.left(None if until_done == ALL else until_done):
@@ -95,6 +96,12 @@ class _Life:
         self.over = threading.Event()
         self._rows: set[str] = set()
         self._unclaimed: set[str] = set()
+        self._telling = threading.Lock()
+        self._asking = threading.Lock()  # or each row that ends would have a session of its own for a moment
+
+    def _alive(self, token: str) -> bool:
+        with self._asking:
+            return self._durable.ledger.alive(token)
 
     def run(self, name: str, job: dict[str, Any]) -> Outcome:
         """A row, in a thread of DBOS's; what this returns is the row's end, for ever."""
@@ -121,7 +128,7 @@ class _Life:
         return outcome
 
     def _tell(self, phase: str, facts: dict[str, Any]) -> None:
-        with contextlib.suppress(Exception):  # whoever listens must not end a row
+        with self._telling, contextlib.suppress(Exception):  # whoever listens must not end a row
             self._on_change({"phase": phase, **facts})
 
     def _do(self, job: dict[str, Any]) -> Outcome:
@@ -134,21 +141,28 @@ class _Life:
             told = str(error) if isinstance(error, RunwayNodeError) else f"{type(error).__name__}: {error}"
             outcome = {"status": FAILED, "output": None, "error": told, "exit_code": getattr(error, "exit_code", 1)}
         # Without a session the row is others', and what went wrong here was perhaps only that: they say how it ends.
-        if outcome.get("status") == LEFT or not self._durable.ledger.alive(self._token):
+        if outcome.get("status") == LEFT or not self._alive(self._token):
             raise Left
-        return {"status": DONE, **outcome}
+        plain: Outcome = json.loads(json.dumps({"status": DONE, **outcome}, default=str))
+        return plain
+
+    def lives(self) -> bool:
+        """Whether the token is ours still; else the rows under way are others' from now on."""
+        if not self._alive(self._token):
+            self.over.set()
+        return not self.over.is_set()
 
     def look(self) -> None:
         """Show oneself; put back the rows of who is gone, and our own that were never run."""
         durable, token = self._durable, self._token
         durable.store.beat(token, len(self._rows))
-        held = durable.queue.held()
-        for worker, rows in held.items():
-            if worker != token and not durable.ledger.alive(worker):
-                self._put_back(worker, rows)
-        for worker in durable.store.workers():
-            if worker.token != token and not durable.ledger.alive(worker.token):
-                durable.store.leave(worker.token)
+        held, others = durable.queue.held(), {one.token for one in durable.store.workers()} - {token}
+        # One of all looks at each beat, by chance: or as many questions were asked as there are pairs of workers.
+        if secrets.randbelow(1 + len(others)) == 0:
+            for worker in (others | set(held)) - {token}:
+                if not self._alive(worker):
+                    self._put_back(worker, held.get(worker, []))
+                    durable.store.leave(worker)
         # Claimed for this process, but the claim's end was lost with a connection: DBOS would never come back to it.
         idle = set(held.get(token, ())) - set(durable.queue.active())
         self._put_back(token, sorted(idle & self._unclaimed))
