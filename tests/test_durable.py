@@ -36,7 +36,8 @@ class Crew:
 
     def __init__(self, folder, url=None):
         self.folder, self.url, self.all = folder, url, []
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "RUNWAY_NODE_DATA_DIR": str(folder / "data")}
+        places = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
+        self.environment = {**os.environ, "PYTHONPATH": places, "RUNWAY_NODE_DATA_DIR": str(folder / "data")}
         if url:
             self.environment["RUNWAY_NODE_DATABASE_URL"] = url
 
@@ -115,7 +116,7 @@ def phases(one, phase):
 def test_a_killed_and_a_stopped_worker(team):
     """Of three workers one is killed and one stands still for a while: all rows are done, none twice without need."""
     with team.durable() as durable:
-        durable.enqueue("film", jobs(60, seconds=0.2))
+        durable.enqueue("film", jobs(60, seconds=0.1))
         killed, stopped, sound = (team.hire(until_done="film") for _ in range(3))
         until(lambda: min(len(team.ran("ended", one)) for one in team.all) >= 2)
         stopped.send_signal(signal.SIGSTOP)
@@ -185,7 +186,6 @@ def test_a_worker_that_was_thought_dead(team, postgres):
     with team.durable() as durable:
         told = durable.outcomes("film")
     assert [(row["status"], row["attempt"], row["pid"]) for row in told] == [("done", 1, second.pid)]
-    assert len(phases(first, "serving")) == 2
 
 
 @POSIX
@@ -200,7 +200,7 @@ def test_an_outage(team, postgres):
     postgres.rows(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     postgres.kill_sessions(team.url)
     told.terminate()
-    time.sleep(3)
+    time.sleep(2)
     postgres.rows(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert one.wait(PATIENCE) == 0
     assert told.wait(PATIENCE) == 0
@@ -227,7 +227,7 @@ def test_a_halt_stops_all(team):
         assert batch.counts["done"] + 1 == len(team.ran()) < 24
         bad.unlink()
         assert durable.resume("film") == 24 - batch.counts["done"]
-        assert team.hire(until_done="film").wait(PATIENCE) == 0
+        assert team.hire(until_done="film", at_once=8).wait(PATIENCE) == 0
         assert durable.status("film").batches[0].counts == {"done": 24}
     assert max(Counter(team.ran()).values()) == 2
 
@@ -330,7 +330,7 @@ def test_recovered_by_two(crew, hasty):
         until(lambda: len(crew.ran()) == 1)
         stop.set()
         working.join(PATIENCE)
-        (dead, rows), = other.queue.held().items()
+        ((dead, rows),) = other.queue.held().items()
         assert other.queue.recover(dead, rows) == ["film:1"]
         assert durable.queue.recover(dead, rows) == []
         durable.work(worker(crew.folder), until_done=ALL)
@@ -405,3 +405,17 @@ def test_a_claim_without_a_run_is_put_back():
     assert told == []
     life.look()
     assert told == [{"phase": "recovered", "worker": "me", "rows": ["film:1"]}]
+
+
+def test_everybody_is_looked_after(monkeypatch):
+    """Each worker asks for the next ones up to one that lives; now and then for all, past one that stands still."""
+    lives = {"a", "c", "f"}
+    durable = SimpleNamespace(ledger=SimpleNamespace(alive=lambda token: token in lives))
+    monkeypatch.setattr(workers.secrets, "randbelow", lambda _: 1)
+
+    def found(token):
+        return list(workers._Life(durable, token, None, None)._dead(set("abcdef")))
+
+    assert [found(token) for token in "acf"] == [["b"], ["d", "e"], []]
+    monkeypatch.setattr(workers.secrets, "randbelow", lambda _: 0)
+    assert found("f") == ["b", "d", "e"]

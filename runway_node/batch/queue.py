@@ -1,4 +1,4 @@
-"""The durable queue under batches. Only this file knows DBOS; written against 3.4.0, read in its source.
+"""The durable queue under batches. Only this file knows DBOS; read in the source of 3.4.0, tried with 3.0.0 too.
 
 It distributes, and no more: no global limit (one counts a dead worker's rows), the ledger is the account's limiter.
 What is not in DBOS's documented face, to be looked at when it is upgraded:
@@ -11,7 +11,7 @@ What is not in DBOS's documented face, to be looked at when it is upgraded:
 - `_get_wf_invoke_func` records an `Exception` as the row's end, but no other BaseException: `Left` leaves it PENDING.
 - `DBOS._active_workflows_set.activeList()`: the ids of runs in this process, until what they came to is written.
 - `DBOS.background_thread_stop_events`: set, nothing is dequeued any more; `DBOS.destroy` does the same.
-- `_sys_db.tables.workflow_status`, `_sys_db.engine`: `cancel_workflows` cancels what is under way too; `drop` must not.
+- The table `workflow_status`: `cancel_workflows` cancels what is under way too, `drop` must not.
 - `dbos._dbos._dbos_global_instance`: there is one DBOS in a process, and `DBOS()` gives the one there is.
 - `DBOSClient` never makes the tables: `_sys_db.run_migrations`.
 """
@@ -22,6 +22,7 @@ import contextlib
 import itertools
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -82,6 +83,12 @@ class Queue:
                 lazy=True,
             )
         self._running: DBOS | None = None
+        names = (
+            "workflow_uuid", "status", "name", "queue_name", "application_version", "recovery_attempts", "updated_at",
+            "completed_at",
+        )  # fmt: skip
+        schema = SCHEMA if store.file is None else None
+        self._table = sa.table("workflow_status", *map(sa.column, names), schema=schema)
 
     def make(self) -> None:
         """Make DBOS's tables, or bring them to its version."""
@@ -117,27 +124,26 @@ class Queue:
 
     def drop(self, batch: str) -> int:
         """Cancel what was never begun, and only that; how many."""
-        system = self._client._sys_db  # noqa: SLF001
-        table = system.tables.workflow_status
-        now = system._now_ms_sql()  # noqa: SLF001
-        never = (table.c.status == "ENQUEUED") & (sa.func.coalesce(table.c.recovery_attempts, 0) == 0)
+        rows = self._table
+        never = (rows.c.status == "ENQUEUED") & (sa.func.coalesce(rows.c.recovery_attempts, 0) == 0)
+        now = int(time.time() * 1000)
         query = (
-            sa.update(table)
-            .where(table.c.workflow_uuid.startswith(f"{batch}:", autoescape=True), never)
-            .values(status="CANCELLED", owner_xid=None, queue_name=None, updated_at=now, completed_at=now)
+            sa.update(rows)
+            .where(rows.c.workflow_uuid.startswith(f"{batch}:", autoescape=True), never)
+            .values(status="CANCELLED", queue_name=None, updated_at=now, completed_at=now)
         )
-        with self._store.telling(), system.engine.begin() as conn:
+        with self._store.telling(), self._store.engine.begin() as conn:
             return int(conn.execute(query).rowcount)
 
     def left(self, batch: str | None) -> int:
         """How many rows are not over: of a batch, or of all that workers like this one take."""
-        table = self._client._sys_db.tables.workflow_status  # noqa: SLF001
-        query = sa.select(sa.func.count()).where(table.c.status.notin_(ENDED), table.c.name == WORKFLOW)
+        rows = self._table
+        query = sa.select(sa.func.count()).select_from(rows).where(rows.c.status.notin_(ENDED), rows.c.name == WORKFLOW)
         if batch is None:
-            query = query.where(table.c.queue_name == self.name, table.c.application_version == self.version)
+            query = query.where(rows.c.queue_name == self.name, rows.c.application_version == self.version)
         else:
-            query = query.where(table.c.workflow_uuid.startswith(f"{batch}:", autoescape=True))
-        with self._store.telling(), self._client._sys_db.engine.begin() as conn:  # noqa: SLF001
+            query = query.where(rows.c.workflow_uuid.startswith(f"{batch}:", autoescape=True))
+        with self._store.telling(), self._store.engine.begin() as conn:
             return int(conn.scalar(query) or 0)
 
     def held(self) -> dict[str, list[str]]:
@@ -171,6 +177,7 @@ class Queue:
                 "application_version": self.version,
                 "executor_id": token,
                 "use_listen_notify": False,  # a session less; nothing here waits for a notice
+                "notification_listener_polling_interval_sec": 0.2,  # nothing is asked; the end waits for it
                 "enable_otlp": False,
                 "log_level": "WARNING",
                 "scheduler_polling_interval_sec": 3600.0,

@@ -44,7 +44,15 @@ def serve(
     durable: Durable, work: Work, at_once: int, stop: threading.Event, until_done: str | None, on_change: OnChange
 ) -> None:
     """`Durable.work`: one life after another, each with a token of its own."""
-    while not _live(durable, work, at_once, stop, until_done, on_change):
+    first = True
+    while True:
+        try:
+            if _live(durable, work, at_once, stop, until_done, on_change):
+                return
+        except LedgerError:
+            if first:
+                raise
+        first = False
         on_change({"phase": "lost"})
         if not _again(durable, stop):
             return
@@ -156,17 +164,27 @@ class _Life:
         """Show oneself; put back the rows of who is gone, and our own that were never run."""
         durable, token = self._durable, self._token
         durable.store.beat(token, len(self._rows))
-        held, others = durable.queue.held(), {one.token for one in durable.store.workers()} - {token}
-        # One of all looks at each beat, by chance: or as many questions were asked as there are pairs of workers.
-        if secrets.randbelow(1 + len(others)) == 0:
-            for worker in (others | set(held)) - {token}:
-                if not self._alive(worker):
-                    self._put_back(worker, held.get(worker, []))
-                    durable.store.leave(worker)
+        held = durable.queue.held()
+        for worker in self._dead({one.token for one in durable.store.workers()} | set(held)):
+            self._put_back(worker, held.get(worker, []))
+            durable.store.leave(worker)
         # Claimed for this process, but the claim's end was lost with a connection: DBOS would never come back to it.
         idle = set(held.get(token, ())) - set(durable.queue.active())
         self._put_back(token, sorted(idle & self._unclaimed))
         self._unclaimed = idle
+
+    def _dead(self, workers: set[str]) -> Iterator[str]:
+        """Those that are gone, of the ones after us up to the next that lives: who all asked for all asked too much.
+
+        Who stands still looks after nobody, so now and then somebody looks at all.
+        """
+        round_us = sorted(workers - {self._token}, key=lambda worker: (worker < self._token, worker))
+        all_of_them = secrets.randbelow(1 + len(round_us)) == 0
+        for worker in round_us:
+            if not self._alive(worker):
+                yield worker
+            elif not all_of_them:
+                return
 
     def _put_back(self, worker: str, rows: list[str]) -> None:
         found = self._durable.queue.recover(worker, rows) if rows else []
