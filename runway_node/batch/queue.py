@@ -40,6 +40,7 @@ SCHEMA = "runway_node_batches"
 """A schema of our own: another program may use DBOS in the same database, in another way."""
 
 WORKFLOW = "row"
+OURS = "runway_node.dbos"
 BEGUN_AT_MOST = 100
 """How often a row is begun before it is given up: one that kills its worker must not kill them all for ever."""
 
@@ -212,10 +213,24 @@ class Queue:
 
     @staticmethod
     def once(name: str, ask: Callable[[], T]) -> T:
-        """Within a row: the answer to *ask*, the first one for ever, whoever runs the row."""
+        """Within a row: the answer to *ask*, the first one for ever, whoever runs the row.
+
+        Raises:
+            Left: There was none. DBOS would keep an `Exception` as the answer, for ever too.
+
+        """
         from dbos import DBOS
 
-        return DBOS.run_step({"name": name}, ask)
+        def answer() -> T:
+            try:
+                return ask()
+            except Exception as error:
+                raise Left from error
+
+        try:
+            return DBOS.run_step({"name": name}, answer)
+        except Exception as error:  # its own: the row is another run's by now, or the database fails
+            raise Left from error
 
 
 def _row(one: WorkflowStatus) -> Row:
@@ -243,11 +258,17 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         words = re.sub(r"(\w+://)[^/@\s]*@", r"\1", record.getMessage())
-        logging.getLogger("runway_node.dbos").log(record.levelno, "%s", words)
+        logging.getLogger(OURS).log(record.levelno, "%s", words)
 
 
 def hush() -> None:
-    """Let DBOS print nothing: its log goes to ours. Before its own handler, which it adds only where there is none."""
+    """Let DBOS print nothing: its log goes to ours. Before its own handler, which it adds only where there is none.
+
+    What no handler takes Python prints: so there is one, for the pool under it too.
+    """
+    for name in (OURS, "sqlalchemy.pool"):
+        if not logging.getLogger(name).handlers:
+            logging.getLogger(name).addHandler(logging.NullHandler())
     theirs = logging.getLogger("dbos")
     if not any(isinstance(handler, _Forward) for handler in theirs.handlers):
         theirs.handlers[:] = [_Forward()]

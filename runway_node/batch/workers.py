@@ -44,29 +44,40 @@ def serve(
     durable: Durable, work: Work, at_once: int, stop: threading.Event, until_done: str | None, on_change: OnChange
 ) -> None:
     """`Durable.work`: one life after another, each with a token of its own."""
-    first = True
+    first, tell = True, _in_turn(on_change)
     while True:
         try:
-            if _live(durable, work, at_once, stop, until_done, on_change):
+            if _live(durable, work, at_once, stop, until_done, tell):
                 return
         except LedgerError:
             if first:
                 raise
         first = False
-        on_change({"phase": "lost"})
+        tell({"phase": "lost"})
         if not _again(durable, stop):
             return
 
 
+def _in_turn(on_change: OnChange) -> OnChange:
+    """Tell one thing after another; whoever listens must not end a row."""
+    lock = threading.Lock()
+
+    def tell(change: dict[str, Any]) -> None:
+        with lock, contextlib.suppress(Exception):
+            on_change(change)
+
+    return tell
+
+
 def _live(
-    durable: Durable, work: Work, at_once: int, stop: threading.Event, until_done: str | None, on_change: OnChange
+    durable: Durable, work: Work, at_once: int, stop: threading.Event, until_done: str | None, tell: OnChange
 ) -> bool:
     """Work under one token; whether it is over. False: the token is lost."""
     with durable.ledger.holder() as token:
-        life = _Life(durable, token, work, on_change)
+        life = _Life(durable, token, work, tell)
         with durable.queue.serving(token, at_once, life.run):
             durable.store.arrive(token, socket.gethostname(), os.getpid(), durable.version)
-            on_change({"phase": "serving", "worker": token, "at_once": at_once})
+            tell({"phase": "serving", "worker": token, "at_once": at_once})
             with life.ending(stop):
                 while not stop.wait(BEAT):
                     try:
@@ -99,12 +110,11 @@ def _again(durable: Durable, stop: threading.Event) -> bool:
 class _Life:
     """What a worker does under one token."""
 
-    def __init__(self, durable: Durable, token: str, work: Work, on_change: OnChange) -> None:
-        self._durable, self._token, self._work, self._on_change = durable, token, work, on_change
+    def __init__(self, durable: Durable, token: str, work: Work, tell: OnChange) -> None:
+        self._durable, self._token, self._work, self._tell = durable, token, work, tell
         self.over = threading.Event()
         self._rows: set[str] = set()
         self._unclaimed: set[str] = set()
-        self._telling = threading.Lock()
         self._asking = threading.Lock()  # or each row that ends would have a session of its own for a moment
 
     def _alive(self, token: str) -> bool:
@@ -123,21 +133,17 @@ class _Life:
             why = self._durable.queue.once("begin", lambda: self._durable.store.stopped(batch))
             if why is not None:
                 return {"status": CANCELLED, "output": None, "error": why, "exit_code": 1}
-            self._tell("begun", facts)
+            self._tell({"phase": "begun", **facts})
             outcome = self._do(job)
             if outcome.get("halt"):
                 self._durable.halt(batch, str(outcome["halt"]))
+            self._tell({"phase": "ended", **facts, **outcome})
         except (Left, LedgerError, SQLAlchemyError) as error:
-            self._tell(LEFT, facts)
+            self._tell({"phase": LEFT, **facts})
             raise Left from error
         finally:
             self._rows.discard(name)
-        self._tell("ended", {**facts, **outcome})
         return outcome
-
-    def _tell(self, phase: str, facts: dict[str, Any]) -> None:
-        with self._telling, contextlib.suppress(Exception):  # whoever listens must not end a row
-            self._on_change({"phase": phase, **facts})
 
     def _do(self, job: dict[str, Any]) -> Outcome:
         try:
@@ -189,7 +195,7 @@ class _Life:
     def _put_back(self, worker: str, rows: list[str]) -> None:
         found = self._durable.queue.recover(worker, rows) if rows else []
         if found:
-            self._tell("recovered", {"worker": worker, "rows": found})
+            self._tell({"phase": "recovered", "worker": worker, "rows": found})
 
     @contextlib.contextmanager
     def ending(self, stop: threading.Event) -> Iterator[None]:
