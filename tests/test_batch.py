@@ -7,7 +7,9 @@ import shutil
 
 import pytest
 
+from runway_node.batch import Halting
 from runway_node.batch.halting import reason
+from runway_node.batch.work import failed
 from runway_node.errors import KeyRefused, Moderated, OutOfCredits, RateLimited, StillRunning, TaskFailed
 from runway_node.media.probe import probe
 from runway_node.sandbox import Fault
@@ -159,24 +161,32 @@ def test_a_refused_key_ends_the_sending(desk, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "refusals", "why"),
+    ("error", "why"),
     [
-        (KeyRefused("no", status=401), 0, "key"),
-        (OutOfCredits("no", status=400), 0, "credits"),
-        (RateLimited("no", status=429), 0, "no more orders"),
-        (Moderated("no", task_id="t", code="SAFETY.INPUT.TEXT"), 3, "moderation refused one prompt 3 times"),
-        (Moderated("no", task_id="t", code="SAFETY.INPUT.TEXT"), 2, ""),
-        (Moderated("no", task_id="t", code="SAFETY.OUTPUT"), 9, ""),
-        (TaskFailed("no", task_id="t", code="INTERNAL"), 9, ""),
-        (StillRunning("no"), 0, ""),
+        (KeyRefused("no", status=401), "key"),
+        (OutOfCredits("no", status=400), "credits"),
+        (RateLimited("no", status=429), "no more orders"),
+        (Moderated("no", task_id="t", code="SAFETY.INPUT.TEXT"), ""),
+        (TaskFailed("no", task_id="t", code="INTERNAL"), ""),
+        (StillRunning("no"), ""),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_what_ends_the_sending(error, refusals, why):
-    """Only what the next row would meet as well ends it."""
-    found = reason(error, refusals, 3)
+def test_what_ends_the_sending(error, why):
+    """Only what the next row would meet as well ends it at once."""
+    found = reason(error)
     assert why in found
     assert bool(found) == bool(why)
+
+
+def test_only_input_refusals_are_counted():
+    """What moderation refuses of the results is neither charged nor counted."""
+    halting = Halting(2)
+    codes = {"SAFETY.OUTPUT": "", "SAFETY.OUTPUT.VIDEO": "", "SAFETY.INPUT": "", "SAFETY.INPUT.TEXT": "2 times"}
+    for code, halts in codes.items():
+        outcome = failed(1, Moderated("no", task_id="t", code=code), "rude")
+        assert halts in halting.judge(outcome)
+    assert not halting.judge(failed(1, Moderated("no", task_id="t", code="SAFETY.INPUT"), "another"))
 
 
 def test_input_moderation_stops_after_three(desk, monkeypatch):

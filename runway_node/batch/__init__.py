@@ -6,9 +6,9 @@ from .halting import MAX_REFUSALS, Halting
 from .jobs import Job, Outcome
 from .results import Results
 from .rows import Row, read_rows
-from .running import run_rows, worst
+from .running import at_once, run_rows, worst
 
 __all__ = [
-    "MAX_REFUSALS", "Asked", "Checked", "Halting", "Job", "Outcome", "Price", "Results", "Row", "calls_to_pay",
-    "check", "compare", "price", "read_rows", "run_rows", "worst",
+    "MAX_REFUSALS", "Asked", "Checked", "Halting", "Job", "Outcome", "Price", "Results", "Row", "at_once",
+    "calls_to_pay", "check", "compare", "price", "read_rows", "run_rows", "worst",
 ]  # fmt: skip

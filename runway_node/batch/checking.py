@@ -147,7 +147,7 @@ def _looked(asked: Asked, checked: Checked, records: Records, hashes: Hashes) ->
         job = job.model_copy(update={"fingerprint": fingerprint(asked.source, values, recipe, hashes)})
         record = records.made(job.output, job.fingerprint)
         if record is not None:
-            return replace(checked, job=None, outcome=kept(job, record))
+            return replace(checked, job=job, outcome=kept(job, record))
         before = refused_before(records.of(job.output), job.fingerprint)
         if before is not None and not asked.retry_refused:
             raise before

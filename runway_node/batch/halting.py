@@ -1,11 +1,13 @@
-"""When a batch stops sending: what the next row would meet as well. Pure but for its count."""
+"""When a batch stops sending: what the next row would meet as well. Pure but for its counts."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import Counter
 
 from ..errors import KeyRefused, Moderated, OutOfCredits, RateLimited, RunwayNodeError
+from .jobs import Outcome
 
 MAX_REFUSALS = 3
 """Input-moderation refusals of one prompt: each is charged, and accounts with many are suspended (Runway's terms)."""
@@ -24,27 +26,34 @@ class Halting:
         self._guard = threading.Lock()
         self._refused: Counter[str] = Counter()
 
-    def judge(self, error: RunwayNodeError, prompt: str) -> str:
-        """Why nothing more should be sent after *error*; "" where the next row may fare better."""
+    def judge(self, outcome: Outcome) -> str:
+        """Why nothing more should be sent after a row's end; "" where the next one may fare better."""
+        if not outcome.refusal:
+            return outcome.halt
         with self._guard:
-            if input_refused(error):
-                self._refused[prompt] += 1
-            return reason(error, self._refused[prompt], self.max_refusals)
+            self._refused[outcome.refusal] += 1
+            return outcome.halt or too_many(self._refused[outcome.refusal], self.max_refusals)
 
 
-def input_refused(error: RunwayNodeError) -> bool:
-    """Whether moderation refused what went in, which is charged."""
-    return isinstance(error, Moderated) and error.code.upper().startswith("SAFETY.INPUT")
+def refusal_of(error: RunwayNodeError, prompt: str) -> str:
+    """A mark of the prompt that input moderation refused; "" where it did not."""
+    refused = isinstance(error, Moderated) and error.code.upper().startswith("SAFETY.INPUT")
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16] if refused else ""
 
 
-def reason(error: RunwayNodeError, refusals: int, most: int) -> str:
-    """Why a batch stops after *error*, with so many input refusals of its prompt so far; "" where it goes on."""
+def too_many(refusals: int, most: int) -> str:
+    """Why a batch stops after so many input refusals of one prompt; "" where it goes on."""
+    if refusals < most:
+        return ""
+    return f"moderation refused one prompt {refusals} times, which is charged and may get the account suspended"
+
+
+def reason(error: RunwayNodeError) -> str:
+    """Why a batch stops after one *error*; "" where it goes on."""
     if isinstance(error, KeyRefused):
         return "the key is refused"
     if isinstance(error, OutOfCredits):
         return "the account has not enough credits"
     if isinstance(error, RateLimited):
         return "the provider takes no more orders for now"
-    if input_refused(error) and refusals >= most:
-        return f"moderation refused one prompt {refusals} times, which is charged and may get the account suspended"
     return ""

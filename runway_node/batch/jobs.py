@@ -76,6 +76,7 @@ class Outcome(Frozen):
         exit_code: As in `errors`.
         again: Whether trying again makes sense, where a task failed.
         halt: Why nothing more should be sent, where that is so.
+        refusal: A mark of the prompt that input moderation refused.
 
     """
 
@@ -89,6 +90,7 @@ class Outcome(Frozen):
     exit_code: int = 0
     again: str = ""
     halt: str = ""
+    refusal: str = ""
     warnings: tuple[str, ...] = ()
 
 

@@ -53,7 +53,11 @@ def run_rows(
                 job = next(todo, None)
             if job is None:
                 return
-            told.put(render_row(job, settings, halting, stop, _teller(told, job.row)))
+            outcome = render_row(job, settings, stop, _teller(told, job.row))
+            why = halting.judge(outcome)
+            if why:  # here, not where it is told: in the gap another row would be sent
+                stop.hold.set()
+            told.put(outcome.model_copy(update={"halt": why}))
 
     crew = [
         threading.Thread(target=work, name=f"runway-row-{number}", daemon=True)
@@ -70,9 +74,7 @@ def run_rows(
                 continue
             if isinstance(what, Outcome):
                 left -= 1
-                if what.halt and not why:
-                    why = what.halt
-                    stop.hold.set()
+                why = why or what.halt
                 on_outcome(what)
             else:
                 on_event(*what)

@@ -15,18 +15,17 @@ from ..settings import Settings
 from ..templates import Rendered, render
 from ..templates.steps import VideoToVideo
 from ..templates.template import Recipe
-from .halting import Halting
+from .halting import reason, refusal_of
 from .jobs import FORMAT, Job, Outcome, Status
 from .records import Records
 
 Tell = Callable[[Event], None]
 
 
-def render_row(job: Job, settings: Settings, halting: Halting, stop: Stop, tell: Tell | None = None) -> Outcome:
+def render_row(job: Job, settings: Settings, stop: Stop, tell: Tell | None = None) -> Outcome:
     """Render a row; what is there already is not made again.
 
     Args:
-        halting: Judges whether the batch should go on after a failure.
         stop: Stops it; its `hold` keeps from being sent what is not sent yet.
 
     """
@@ -45,7 +44,10 @@ def render_row(job: Job, settings: Settings, halting: Halting, stop: Stop, tell:
         if isinstance(error, Moderated) and error.retry == "no":
             _remember(job, error)
         held = isinstance(error, Interrupted) and stop.hold.is_set() and not stop.is_set()
-        return failed(job.row, error, halting.judge(error, prompt), held=held)
+        made = Records(job.outputs).made(job.output, job.fingerprint) if isinstance(error, OutputError) else None
+        if made is not None:  # another run of the same row was quicker
+            return kept(job, made)
+        return failed(job.row, error, prompt, held=held)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         return failed(job.row, unforeseen(error))
     return _done(job, rendered)
@@ -123,18 +125,19 @@ def unforeseen(error: Exception) -> RunwayNodeError:
     )
 
 
-def failed(row: int, error: RunwayNodeError, halt: str = "", *, held: bool = False) -> Outcome:
+def failed(row: int, error: RunwayNodeError, prompt: str = "", *, held: bool = False) -> Outcome:
     """The outcome that an error is.
 
     Args:
-        halt: Why nothing more should be sent.
+        prompt: Of its paid steps.
         held: The batch stopped before the row was sent.
 
     """
     return Outcome(
         row=row, status="not sent" if held else _word(error), error=" ".join(str(error).split()),
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
-        exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=halt,
+        exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
+        refusal=refusal_of(error, prompt),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from . import books, comfyui, keys, look, order, render, try_out
+from . import batches, books, comfyui, keys, look, order, render, try_out
 
 # Plain help: rich's boxes cannot be written to every Windows console, and cost a slow import.
 app = typer.Typer(
@@ -26,9 +26,11 @@ app = typer.Typer(
 )
 for command in (
     order.run, order.plan, render.render, books.tasks, books.takes, books.resume, books.cancel, books.attach,
-    books.export, books.spend, books.gc, keys.login, look.models, look.doctor, try_out.sandbox, try_out.demo,
+    books.export, books.spend, books.gc, batches.worker, keys.login, look.models, look.doctor, try_out.sandbox,
+    try_out.demo,
 ):  # fmt: skip
     app.command()(command)
+app.add_typer(batches.app, name="batch")
 app.add_typer(render.template_app, name="template")
 app.add_typer(comfyui.app, name="comfyui")
 

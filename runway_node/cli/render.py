@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from ..errors import Interrupted, OverLimit, RunwayNodeError, WrongUse
 from . import flags
+from .batches import Database
 from .order import detach_on_term
 from .output import Show, reporting
 
@@ -48,6 +49,13 @@ RetryRefused = Annotated[
 Anyway = Annotated[
     bool, typer.Option("--anyway", help="Begin although balance or daily generations do not suffice for all rows.")
 ]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="threads|dbos", help="threads: this process. dbos: a durable queue, for many machines."
+    ),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="With --engine dbos: enqueue the rows, and do not wait.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all rows and tell what they cost; order nothing.")]
 MaxCreditsAll = Annotated[float | None, typer.Option(min=0, help="Credits that all rows together may order.")]
 
@@ -84,6 +92,7 @@ def render(
     template: TemplateFile, sets: Sets = None, rows: Rows = None, output: Out = None, media: Media = None,
     max_credits: MaxCreditsAll = None, max_seconds: flags.MaxSeconds = None, max_refusals: MaxRefusals = 3,
     retry_refused: RetryRefused = False, anyway: Anyway = False, dry_run: DryRun = False,
+    engine: EngineName = "threads", database: Database = None, detach: Detach = False,
     reorder: flags.Reorder = False, resubmit_ambiguous: flags.ResubmitAmbiguous = False,
     force: flags.Force = False, json: flags.Json = False, debug: flags.Debug = False,
 ) -> None:  # fmt: skip
@@ -94,7 +103,9 @@ def render(
         from ..settings import load_settings
         from ..templates import load
 
-        settings, stop = load_settings(), Stop()
+        if engine not in {"threads", "dbos"}:
+            raise WrongUse(f"--engine {engine!r} is neither threads nor dbos", "Leave it out for this machine alone")
+        settings, stop = load_settings(**({"database_url": database} if database else {})), Stop()
         policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous, "max_seconds": max_seconds}
         given = {name: value for name, value in policy.items() if value}
         with detach_on_term(stop), hear_ctrl_c(stop):
@@ -106,7 +117,8 @@ def render(
             _priced(show, checked, settings, max_credits, dry_run=dry_run, anyway=anyway)
             if dry_run:
                 raise typer.Exit(_code([one.outcome for one in checked if one.outcome]))
-            outcomes = _rendered(show, asked, checked, stop, max_refusals, table=rows is not None)
+            run = _through(show, asked, checked, max_refusals, queue=engine == "dbos", detach=detach)
+            outcomes = _rendered(show, asked, checked, stop, run, table=rows is not None)
         _tell(show, asked, outcomes, stop, table=rows is not None)
 
 
@@ -245,9 +257,9 @@ def _summary(checked: list[Checked], whole: Price) -> str:
 
 
 def _rendered(
-    show: Show, asked: Asked, checked: list[Checked], stop: Stop, max_refusals: int, *, table: bool
+    show: Show, asked: Asked, checked: list[Checked], stop: Stop, run: Callable[..., str], *, table: bool
 ) -> list[Outcome]:
-    from ..batch import Halting, Results, run_rows
+    from ..batch import Results
 
     results = Results(asked.outputs, asked.rows) if table else None
     over = [one.outcome for one in checked if one.outcome is not None]
@@ -275,12 +287,28 @@ def _rendered(
     for outcome in over:
         note(outcome)
     try:
-        why = run_rows(jobs, asked.settings, halting=Halting(max_refusals), stop=stop, on_event=hear, on_outcome=note)
+        why = run(jobs, stop=stop, on_event=hear, on_outcome=note) if jobs else ""
     finally:
         results.write() if results is not None else None
     if why:
         show.note(f"The batch stopped sending: {why}")
     return outcomes
+
+
+def _through(
+    show: Show, asked: Asked, checked: list[Checked], max_refusals: int, *, queue: bool, detach: bool
+) -> Callable[..., str]:
+    """What renders jobs: the durable queue, or this process."""
+    from functools import partial
+
+    if queue:
+        from .enqueue import through_queue
+
+        every = [one.job for one in checked if one.job is not None and one.job.fingerprint]
+        return partial(through_queue, show, asked, every, max_refusals=max_refusals, detach=detach)
+    from ..batch import Halting, run_rows
+
+    return partial(run_rows, settings=asked.settings, halting=Halting(max_refusals))
 
 
 def _within(one: Checked) -> Any:

@@ -1,0 +1,23 @@
+"""Batches: rows of a template over as many machines as there are, on a durable queue (the extra `dbos`).
+
+This room distributes and remembers; it does not know what a row is. That it is paid once is the ledger's matter: a row
+that two workers run is one order there, and the second adopts the first one's task.
+"""
+
+from .records import ALL, CANCELLED, OPEN, Batch, OnChange, Outcome, Row, Status, Work, Worker
+from .verbs import VERSION, Durable
+
+__all__ = [
+    "ALL",
+    "CANCELLED",
+    "OPEN",
+    "VERSION",
+    "Batch",
+    "Durable",
+    "OnChange",
+    "Outcome",
+    "Row",
+    "Status",
+    "Work",
+    "Worker",
+]

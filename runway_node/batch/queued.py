@@ -1,0 +1,93 @@
+"""Rows on the durable queue: what a worker does for one, and a batch's name, by which the same command is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..engine import Stop
+from ..ledger import opened
+from ..models import Event
+from ..settings import Settings
+from .durable import CANCELLED, Durable, Work
+from .halting import MAX_REFUSALS, too_many
+from .jobs import Job, Outcome
+from .work import render_row
+
+BATCH, MOST = "batch", "max_refusals"
+"""What a queued job holds beside its row's own fields."""
+
+
+def batch_name(template: str, outputs: Path, jobs: Sequence[Job]) -> str:
+    """The name of a batch of these rows: the same rows into the same folder are the same batch, on any machine."""
+    told = "\0".join([str(outputs), *(f"{job.row} {job.output} {job.fingerprint}" for job in jobs)])
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in template)[:40].strip("-")
+    return f"{plain or 'batch'}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+
+
+def queued(batch: str, jobs: Sequence[Job], max_refusals: int = MAX_REFUSALS) -> list[dict[str, Any]]:
+    """The jobs as the queue keeps them."""
+    return [{**job.model_dump(mode="json"), BATCH: batch, MOST: max_refusals} for job in jobs]
+
+
+def work_of(settings: Settings, durable: Durable, tell: Callable[[str, int, Event], None] | None = None) -> Work:
+    """What a worker does for a row.
+
+    Args:
+        tell: Called with batch, row and each event, from several threads.
+
+    """
+    holds: dict[str, threading.Event] = {}
+    guard = threading.Lock()
+
+    def work(told: dict[str, Any], over: threading.Event) -> dict[str, Any]:
+        batch, most = str(told.pop(BATCH, "")), int(told.pop(MOST, MAX_REFUSALS))
+        job = Job.model_validate(told)
+        with guard:
+            hold = holds.setdefault(batch, threading.Event())
+        stop = Stop(over)
+        stop.hold, stop.detached = hold, True  # whoever ends a worker leaves what is paid running
+        with opened(settings):
+            outcome = render_row(job, settings, stop, _teller(tell, batch, job.row))
+        outcome = _judged(durable, batch, most, outcome)
+        if outcome.halt:
+            hold.set()
+        else:
+            _forget(hold, durable, batch)
+        return ended(outcome, over=over.is_set())
+
+    return work
+
+
+def _forget(hold: threading.Event, durable: Durable, batch: str) -> None:
+    """A batch that was let go on sends again."""
+    if hold.is_set() and not durable.store.stopped(batch):
+        hold.clear()
+
+
+def _teller(
+    tell: Callable[[str, int, Event], None] | None, batch: str, row: int
+) -> Callable[[Event], None] | None:
+    return None if tell is None else lambda event: tell(batch, row, event)
+
+
+def _judged(durable: Durable, batch: str, most: int, outcome: Outcome) -> Outcome:
+    """The outcome, and whether the refusals of its prompt, on all machines, are too many."""
+    if not outcome.refusal or outcome.halt:
+        return outcome
+    others = sum(one.get("refusal") == outcome.refusal for one in durable.outcomes(batch))
+    return outcome.model_copy(update={"halt": too_many(others + 1, most)})
+
+
+def ended(outcome: Outcome, *, over: bool) -> dict[str, Any]:
+    """In the queue's words: a row that was not sent is "cancelled", one whose task runs on after its time "failed"."""
+    told = outcome.model_dump(mode="json")
+    if outcome.status == "not sent":
+        return {**told, "status": CANCELLED, "exit_code": 1}
+    if outcome.status == "left" and not over:
+        return {**told, "status": "failed"}
+    return told
+

@@ -1,0 +1,246 @@
+"""Batches' verbs: `worker` does rows, `batch` looks at them, cancels and resumes. None knows what a row is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Interrupted, WrongUse
+from ..settings import Settings, load_settings
+from . import flags
+from .order import detach_on_term
+from .output import Show, reporting
+
+if TYPE_CHECKING:
+    from ..batch.durable import Batch, Durable, Row, Status, Work, Worker
+
+app = typer.Typer(help="Batches on a durable queue.", no_args_is_help=True, rich_markup_mode=None)
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The Postgres that ledger and queue share. Better in RUNWAY_NODE_DATABASE_URL: others see a command "
+        "line. Unset: a file on this machine.",
+    ),
+]
+Which = Annotated[
+    str | None, typer.Argument(metavar="[BATCH]", show_default=False, help="Its name; needed where there are several.")
+]
+
+WORST_FIRST = (130, 4, 3, 1, 2)
+STATES = ("waiting", "running", "left", "done", "failed", "cancelled")
+
+
+def work_of(settings: Settings, durable: Durable) -> Work:
+    """What a worker does for a row."""
+    from ..batch.queued import work_of as made
+
+    return made(settings, durable)
+
+
+def worker(
+    database: Database = None,
+    at_once: Annotated[
+        int | None, typer.Option(metavar="N", help="Rows at once; unset: as many as keep the slots busy.", min=1)
+    ] = None,
+    until_done: Annotated[
+        str | None, typer.Option(metavar="BATCH", help="End when this batch is done, with its worst exit code.")
+    ] = None,
+    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left.")] = False,
+    json: flags.Json = False, debug: flags.Debug = False,
+) -> None:  # fmt: skip
+    """Do rows of batches, beside any number of workers. SIGTERM leaves paid tasks running, and rows to others."""
+    with reporting(json=json, debug=debug) as show:
+        from ..batch import at_once as rows_at_once
+        from ..batch.durable import ALL, Durable
+        from ..engine import Stop
+        from ..engine.stop import hear_ctrl_c
+
+        if drain and until_done:
+            raise WrongUse("--drain and --until-done are two ends", "Give one of them")
+        settings, stop, told = _settings(database), Stop(), _Teller(show)
+        with Durable(settings) as durable, detach_on_term(stop), hear_ctrl_c(stop):
+            work = work_of(settings, durable)
+            if until_done:
+                durable.status(until_done)
+            durable.work(
+                work, at_once=at_once or rows_at_once(settings), stop=stop,
+                until_done=ALL if drain else until_done, on_change=told,
+            )  # fmt: skip
+            if stop.is_set() and not (stop.detached and not (drain or until_done)):
+                raise Interrupted("The worker was stopped", "Its rows are left to other workers, or to its next start")
+            rows = durable.status(until_done).batches[0].rows if until_done else ()
+        show.result({"rows": dict(told.counts)})
+        show.say(f"Rows: {_counts(told.counts) or 'none'}")
+        if code := worst(rows):
+            raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    which: Which = None, database: Database = None, json: flags.Json = False, debug: flags.Debug = False
+) -> None:
+    """Tell how far a batch is, or all of them, and which workers there are."""
+    with reporting(json=json, debug=debug) as show:
+        from ..batch.durable import Durable
+
+        with Durable(_settings(database), create=False) as durable:
+            found = durable.status(which)
+        for batch in found.batches:
+            show.line({"phase": "batch", **_batch(batch)}) if show.json else None
+            for row in batch.rows if which and show.json else ():
+                show.line({"phase": "row", **_row(row)})
+        for one in found.workers if show.json else ():
+            show.line({"phase": "worker", **_worker(one)})
+        show.result({"batches": len(found.batches), "workers": len(found.workers)})
+        _tell(show, found, rows=which is not None)
+
+
+@app.command()
+def cancel(
+    which: Which = None, database: Database = None, json: flags.Json = False, debug: flags.Debug = False
+) -> None:
+    """Begin nothing of a batch any more; what is under way is finished."""
+    with reporting(json=json, debug=debug) as show:
+        from ..batch.durable import Durable
+
+        with Durable(_settings(database), create=False) as durable:
+            batch = _one(which, [one for one in durable.status().batches if one.open and not one.stopped])
+            dropped = durable.cancel(batch)
+            going = durable.status(batch).batches[0].open
+        show.result({"batch": batch, "cancelled": dropped, "open": going})
+        show.say(f"Batch {batch}: {dropped} rows will not be begun; {going} are under way and will be finished")
+
+
+@app.command()
+def resume(
+    which: Which = None, database: Database = None, json: flags.Json = False, debug: flags.Debug = False
+) -> None:
+    """Let a cancelled or halted batch go on: what was not begun, and the rows that made it halt."""
+    with reporting(json=json, debug=debug) as show:
+        from ..batch.durable import Durable
+
+        with Durable(_settings(database), create=False) as durable:
+            batch = _one(which, [one for one in durable.status().batches if one.stopped])
+            count = durable.resume(batch)
+        show.result({"batch": batch, "resumed": count})
+        show.say(f"Batch {batch}: {count} rows wait for a worker; there is one with: runway-node worker")
+
+
+def worst(rows: tuple[Row, ...]) -> int:
+    """The exit code of several rows: 130 > 4 > 3 > 1; one that is not done has at least 1."""
+    codes = {int((row.outcome or {}).get("exit_code") or 1) for row in rows if row.state != "done"}
+    return next((code for code in WORST_FIRST if code in codes), 1 if codes else 0)
+
+
+class _Teller:
+    """What a worker does, a line each."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+        self.counts: Counter[str] = Counter()
+
+    def __call__(self, change: dict[str, Any]) -> None:
+        phase = change["phase"]
+        if phase == "ended":
+            self.counts[str(change["status"])] += 1
+        elif phase == "left":
+            self.counts[phase] += 1
+        if self._show.json:
+            self._show.line(change)
+        elif "row" in change:
+            more = change.get("error") or change.get("output") or ""
+            word = change.get("status", phase)
+            self._show.note(f"{change['batch']} row {change['row']}: {word} {more}".rstrip())
+        elif phase == "recovered":
+            self._show.note(f"{len(change['rows'])} rows of a worker that is gone are taken over")
+        elif phase == "lost":
+            self._show.note("The database was lost; waiting for it")
+        else:
+            self._show.note(f"Worker {change['worker']} does up to {change['at_once']} rows at once")
+
+
+def _settings(database: str | None) -> Settings:
+    return load_settings(**({"database_url": database} if database else {}))
+
+
+def _one(which: str | None, found: list[Batch]) -> str:
+    if which is not None:
+        return which
+    if len(found) != 1:
+        names = ", ".join(batch.id for batch in found)
+        what = f"There are several such batches: {names}" if found else "There is no such batch"
+        raise WrongUse(what, "See: runway-node batch status")
+    return found[0].id
+
+
+def _tell(show: Show, found: Status, *, rows: bool) -> None:
+    from ..batch.durable import OPEN, VERSION
+
+    if not found.batches and not found.workers:
+        show.say("There is no batch, and no worker")
+        return
+    if found.batches:
+        show.table(("batch", "since", "state", *STATES), [_line(batch) for batch in found.batches])
+    for batch in found.batches:
+        if batch.stopped:
+            why = f": {batch.reason}" if batch.reason else ""
+            show.say(f"{batch.id} was {batch.stopped}{why}; it goes on with: runway-node batch resume {batch.id}")
+        others = {row.version for row in batch.rows if row.state in OPEN} - {VERSION}
+        if others:
+            show.say(f"{batch.id} has rows for workers of another release ({', '.join(sorted(others))})")
+    if rows:
+        show.say("")
+        lines = [_cells(row) for batch in found.batches for row in batch.rows]
+        show.table(("row", "state", "attempt", "what it came to"), lines)
+    if found.workers:
+        show.say("")
+        show.table(
+            ("worker", "host", "process", "since", "last seen", "rows", ""), [_who(one) for one in found.workers]
+        )
+
+
+def _line(batch: Batch) -> tuple[str, ...]:
+    state = batch.stopped or ("open" if batch.open else "over")
+    return (batch.id, _when(batch.created), state, *(str(batch.counts.get(name, "")) for name in STATES))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    came = row.outcome or {}
+    return str(row.number), row.state, str(row.attempt), str(came.get("error") or came.get("output") or "")
+
+
+def _who(one: Worker) -> tuple[str, ...]:
+    word = "" if one.alive else "gone"
+    return one.token, one.host, str(one.pid), _when(one.since), _when(one.seen), str(one.running), word
+
+
+def _when(at: float) -> str:
+    return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def _batch(batch: Batch) -> dict[str, Any]:
+    return {
+        "batch": batch.id, "created": batch.created, "stopped": batch.stopped, "reason": batch.reason,
+        "open": batch.open, "counts": batch.counts,
+    }  # fmt: skip
+
+
+def _row(row: Row) -> dict[str, Any]:
+    told = {"batch": row.batch, "row": row.number, "attempt": row.attempt, "worker": row.worker, "version": row.version}
+    return {**told, **(row.outcome or {}), "status": row.state}
+
+
+def _worker(one: Worker) -> dict[str, Any]:
+    return {
+        "worker": one.token, "host": one.host, "pid": one.pid, "version": one.version, "since": one.since,
+        "seen": one.seen, "running": one.running, "alive": one.alive,
+    }  # fmt: skip

@@ -1,0 +1,145 @@
+"""`render --engine dbos`: rows are enqueued, and followed until all are over; without a server they are worked here."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunwayNodeError
+from .output import Show
+
+if TYPE_CHECKING:
+    from ..batch import Asked, Job, Outcome
+    from ..batch.durable import Durable, Row
+    from ..engine import Stop
+    from ..models import Event
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what became of the rows."""
+
+Told = queue.SimpleQueue["tuple[int, Event]"]
+
+
+def through_queue(
+    show: Show,
+    asked: Asked,
+    every: Sequence[Job],
+    jobs: Sequence[Job],
+    *,
+    stop: Stop,
+    max_refusals: int,
+    detach: bool,
+    on_event: Callable[[int, Event], None],
+    on_outcome: Callable[[Outcome], None],
+) -> str:
+    """Enqueue *jobs*, the rows of *every* that are not done, and wait for them.
+
+    Returns:
+        Why the batch stopped sending, "" where it did not.
+
+    Raises:
+        WrongUse: DBOS is not installed.
+        LedgerError: The database cannot be used.
+
+    """
+    from ..batch.durable import Durable
+    from ..batch.queued import batch_name, queued
+
+    batch = batch_name(asked.source.name, asked.outputs, every)
+    with Durable(asked.settings) as durable:
+        count = durable.enqueue(batch, queued(batch, jobs, max_refusals))
+        show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
+        show.note(f"Batch {batch}: {count} rows enqueued" + _helpers(durable, asked))
+        if detach:
+            return ""
+        told: Told = queue.SimpleQueue()
+        with _worked_here(asked, batch, stop, told):
+            return _followed(durable, batch, {job.row for job in jobs}, stop, told, on_event, on_outcome)
+
+
+def _helpers(durable: Durable, asked: Asked) -> str:
+    if asked.settings.database_url is None:
+        return ", to be worked here"
+    alive = sum(worker.alive for worker in durable.status().workers)
+    return f"; {alive} workers are there" if alive else "; no worker is there yet: start one with runway-node worker"
+
+
+@contextlib.contextmanager
+def _worked_here(asked: Asked, batch: str, stop: Stop, told: Told) -> Iterator[None]:
+    """A worker in a thread, where no other machine could be one."""
+    if asked.settings.database_url is not None:
+        yield
+        return
+    from ..batch import at_once
+    from ..batch.durable import Durable
+    from ..batch.queued import work_of
+
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with Durable(asked.settings) as durable:
+                doing = work_of(asked.settings, durable, lambda _, row, event: told.put((row, event)))
+                durable.work(doing, at_once=at_once(asked.settings), stop=stop, until_done=batch)
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            failed.append(error)
+            stop.detach()
+
+    worker = threading.Thread(target=work, name="runway-worker")
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.join()
+    if failed:
+        raise failed[0]
+
+
+def _followed(
+    durable: Durable,
+    batch: str,
+    rows: set[int],
+    stop: Stop,
+    told: Told,
+    on_event: Callable[[int, Event], None],
+    on_outcome: Callable[[Outcome], None],
+) -> str:
+    from ..batch.durable import OPEN
+
+    over: set[int] = set()
+    while True:
+        stopped = stop.wait(LOOK_EVERY)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                on_event(*told.get_nowait())
+        found = durable.status(batch).batches[0]
+        for row in found.rows:
+            if row.number in rows - over and row.state not in OPEN:
+                over.add(row.number)
+                on_outcome(outcome_of(row))
+        if rows <= over or stopped:
+            for number in sorted(rows - over):
+                on_outcome(_left(number, batch))
+            return found.reason
+
+
+def outcome_of(row: Row) -> Outcome:
+    """What became of a queued row, as of any other."""
+    from ..batch import Outcome
+
+    told: dict[str, Any] = {name: value for name, value in (row.outcome or {}).items() if name in Outcome.model_fields}
+    words = {"done": "done", "cancelled": "not sent"}
+    known = {"failed", "unknown", "refused", "invalid", "left"}
+    status = words.get(row.state) or (row.state if row.state in known else "failed")
+    plain = {name: value for name, value in told.items() if value is not None or name in {"cost", "spent"}}
+    return Outcome.model_validate({**plain, "row": row.number, "status": status})
+
+
+def _left(number: int, batch: str) -> Outcome:
+    from ..batch.work import failed
+
+    error = RunwayNodeError("The row is left to the workers", f"See: runway-node batch status {batch}")
+    return failed(number, error).model_copy(update={"status": "left"})
