@@ -6,6 +6,7 @@ A row appends a line to FOLDER/ran as it begins ("row pid") and ends; what it do
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -51,6 +52,7 @@ def main(folder: str, *words: str) -> None:
     """Work, hastily."""
     queue.POLL, workers.BEAT = 0.1, 0.2
     told = dict(word.split("=", 1) for word in words)
+    logging.getLogger("runway_node").addHandler(logging.NullHandler())  # as the program does
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Durable(load_settings(), version=told.get("version", "rows-1")) as durable:
