@@ -73,6 +73,7 @@ class Outcome(Frozen):
         cost: Credits charged for these; None where the provider does not say.
         spent: What of that this run added.
         error: What went wrong, and the mend.
+        kind: The error's class.
         exit_code: As in `errors`.
         again: Whether trying again makes sense, where a task failed.
         halt: Why nothing more should be sent, where that is so.
@@ -87,6 +88,7 @@ class Outcome(Frozen):
     cost: float | None = None
     spent: float | None = None
     error: str = ""
+    kind: str = ""
     exit_code: int = 0
     again: str = ""
     halt: str = ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import Stop
+from ..errors import LedgerError
 from ..ledger import opened
 from ..models import Event
 from ..settings import Settings
@@ -52,6 +53,8 @@ def work_of(settings: Settings, durable: Durable, tell: Callable[[str, int, Even
         stop.hold, stop.detached = hold, True  # whoever ends a worker leaves what is paid running
         with opened(settings):
             outcome = render_row(job, settings, stop, _teller(tell, batch, job.row))
+        if outcome.kind == LedgerError.__name__:  # the database's fault: the row is not over, and others go on with it
+            raise LedgerError(outcome.error)
         outcome = _judged(durable, batch, most, outcome)
         if outcome.halt:
             hold.set()

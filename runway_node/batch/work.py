@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import Stop
-from ..errors import Ambiguous, Interrupted, Moderated, OutputError, OverLimit, RunwayNodeError, StillRunning, WrongUse
+from ..errors import (
+    Ambiguous,
+    Interrupted,
+    LedgerError,
+    Moderated,
+    OutputError,
+    OverLimit,
+    RunwayNodeError,
+    StillRunning,
+    WrongUse,
+)
 from ..media.content import file_hash
 from ..models import Event
 from ..settings import Settings
@@ -135,6 +145,7 @@ def failed(row: int, error: RunwayNodeError, prompt: str = "", *, held: bool = F
     """
     return Outcome(
         row=row, status="not sent" if held else _word(error), error=" ".join(str(error).split()),
+        kind=type(error).__name__,
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
         exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
         refusal=refusal_of(error, prompt),
@@ -149,6 +160,8 @@ def _word(error: RunwayNodeError) -> Status:
             return "refused"
         case StillRunning() | Interrupted():
             return "left"
+        case LedgerError():
+            return "failed"
         case WrongUse():
             return "invalid"
     return "failed"

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import RunwayNodeError, SourceError, WrongUse
+from ..errors import RunwayNodeError, SourceError, StepError
 from ..media.probe import probe
 from ..media.shapes import Probe
 from ..models import Keyframe, Policy, Step, build
@@ -70,7 +70,7 @@ class Making:
                 self._done[node.number] = self._node(node)
             except TemplateError as error:
                 raise self.recipe.wrong(node, error) from error
-            except WrongUse as error:
+            except (SourceError, StepError) as error:
                 raise self.recipe.wrong(node, TemplateError(error.what, error.mend)) from error
         return self._done[self.recipe.last]
 

@@ -143,11 +143,7 @@ class Readers:
 
     def _reader(self, path: Path, fps: Fraction) -> Any:
         if path not in self._open:
-            from moviepy import VideoFileClip
-
-            reader = VideoFileClip(str(path), audio=False).reader
-            reader.fps = float(snapped(fps))  # moviepy knows 59.94 only as that, and would seek beside the frame
-            self._open[path] = reader
+            self._open[path] = _reader(path, float(snapped(fps)))
             while len(self._open) > MOST_READERS:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(path)
@@ -168,6 +164,24 @@ class Readers:
             encode_range(path, found, fit, ".mp4", 0, found.frames, out, self.stop)
             self._straight[path] = out
         return self._straight[path]
+
+
+def _reader(path: Path, fps: float) -> Any:
+    """A reader of a file that was looked at before; moviepy's own leaves the pipes of an ended ffmpeg open."""
+    from moviepy.video.io.ffmpeg_reader import FFMPEG_VideoReader
+
+    class Reader(FFMPEG_VideoReader):  # type: ignore[misc]  # moviepy ships no types
+        def close(self, delete_lastread: bool = True) -> None:
+            process = self.proc
+            super().close(delete_lastread)
+            for pipe in (process.stdout, process.stderr) if process else ():
+                pipe.close()
+            if process:
+                process.wait()
+
+    reader = Reader(str(path), decode_file=False)
+    reader.fps = fps  # moviepy knows 59.94 only as that, and would seek beside the frame
+    return reader
 
 
 def made(frame: Callable[[float], Any], size: tuple[int, int], fps: Fraction, count: int) -> Any:
