@@ -1,0 +1,149 @@
+"""A bucket as a store, through obstore: it signs, retries and streams; nothing here speaks HTTP.
+
+The library's texts hold addresses and the server's words, so none is passed on: an error says the kind and the code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import SettingsError, StoreError
+from ..media.opener import whole
+from ..settings import plain_http_buckets
+from .base import Facts, Missing, Taken, mime_of
+
+if TYPE_CHECKING:
+    from obstore import HTTP_METHOD
+
+ATTEMPTS = 3
+"""Of one request, the first included."""
+
+SHORT, LONG = 20, 900
+"""Seconds for a question, and for a file or one of its parts: three tries of it, and no more than twice that in all."""
+
+AT_ONCE = 256 << 20
+"""Bytes; a larger file goes in parts, which no bucket can be asked to take only where there is none: it is looked."""
+
+
+class Bucket:
+    """Objects below a bucket's prefix.
+
+    Args:
+        url: "s3://bucket/prefix", "gs://…", "az://…".
+
+    Raises:
+        SettingsError: The extra is not installed.
+        StoreError: The library cannot make anything of it, or of its credentials.
+
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            import obstore
+        except ImportError:
+            raise SettingsError(
+                f"{url} needs the storage extra, which is not installed", "pip install 'runway-node[storage]'"
+            ) from None
+        self.name = url
+        self._lib = obstore
+        with self._told(""):
+            self._quick, self._patient = _opened(url, SHORT), _opened(url, LONG)
+
+    def head(self, key: str) -> Facts | None:
+        """See `Store`."""
+        try:
+            with self._told(key):
+                meta = self._lib.head(self._quick, key)
+        except Missing:
+            return None
+        return Facts(meta["size"], meta.get("e_tag") or meta["last_modified"].isoformat())
+
+    def get(self, key: str, path: Path, *, most: int) -> None:
+        """See `Store`."""
+        with whole(path) as part, self._told(key):
+            found = self._lib.get(self._patient, key)
+            size = found.meta["size"]
+            if size > most:
+                raise StoreError(f"{key} in {self.name} is larger than {most} bytes")
+            with part.open("wb") as file:
+                for piece in found.stream():
+                    file.write(piece)
+            if part.stat().st_size != size:
+                raise StoreError(f"{part.stat().st_size} of {size} bytes of {key} came from {self.name}")
+
+    def put(self, path: Path, key: str, *, new: bool = False) -> None:
+        """See `Store`."""
+        options: dict[str, Any] = {"attributes": {"Content-Type": mime_of(key)}}
+        if new and path.stat().st_size <= AT_ONCE:
+            options["mode"] = "create"
+        elif new and self.head(key) is not None:
+            raise Taken(f"{self.name} has a {key} already")
+        with self._told(key):
+            self._lib.put(self._patient, key, path, **options)
+
+    def delete(self, key: str) -> None:
+        """See `Store`."""
+        with contextlib.suppress(Missing), self._told(key):
+            self._lib.delete(self._quick, key)
+
+    def sign(self, method: str, key: str, seconds: float) -> str:
+        """See `Store`."""
+        with self._told(key):
+            return self._lib.sign(self._quick, cast("HTTP_METHOD", method), key, timedelta(seconds=seconds))
+
+    @contextlib.contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        from obstore import exceptions as theirs
+
+        try:
+            yield
+        except FileNotFoundError as error:
+            if type(error).__module__ == "builtins" and error.errno is not None:
+                raise  # a file of ours
+            raise Missing(f"{self.name} has no {key}, or is not there itself") from None
+        except theirs.NotFoundError:
+            raise Missing(f"{self.name} has no {key}, or is not there itself") from None
+        except theirs.AlreadyExistsError:
+            raise Taken(f"{self.name} has a {key} already") from None
+        except (theirs.BaseError, ValueError) as error:
+            what, mend = _words(self.name, str(error), error)
+            raise StoreError(what, mend) from None
+
+
+def _opened(url: str, seconds: int) -> Any:
+    from obstore.store import from_url
+
+    return from_url(
+        url,
+        client_options={
+            "connect_timeout": "10s", "timeout": f"{seconds}s", "allow_http": plain_http_buckets(),
+        },
+        retry_config={"max_retries": ATTEMPTS - 1, "retry_timeout": timedelta(seconds=2 * seconds)},
+    )  # fmt: skip
+
+
+def _words(name: str, said: str, error: Exception) -> tuple[str, str]:
+    """What is wrong and the mend, in our words."""
+    from obstore import exceptions as theirs
+
+    status = re.search(r"status code: (\d{3})", said)
+    code = re.search(r"<Code>([A-Za-z]{1,40})</Code>", said)
+    facts = [f"HTTP {status[1]}" if status else "", code[1] if code else ""]
+    told = f" ({', '.join(filter(None, facts))})" if any(facts) else ""
+    if isinstance(error, theirs.PermissionDeniedError | theirs.UnauthenticatedError) or (
+        status and status[1] in {"401", "403"}
+    ):
+        return f"{name} denies access{told}", "Check the bucket's credentials in the environment, and what they may do"
+    if "builder error" in said:
+        return f"{name} is at a plain http address", "Use https, or for a server of your own set AWS_ALLOW_HTTP=true"
+    if status:
+        return f"{name} answers with an error{told}", "Check the bucket and its region; try again later"
+    if "sending request" in said or "timed out" in said or "timeout" in said:
+        return f"{name} cannot be reached", "Check the network, and the store's endpoint and credentials"
+    kind = type(error).__name__.removesuffix("Error")
+    return f"{name} cannot be used ({kind})", "Check its name, region and credentials"
