@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import os
 import threading
 from pathlib import Path
@@ -18,8 +19,11 @@ from ..media.shapes import Frames
 from ..models import Event, OnProgress, Policy, Result, Step, build
 from ..planning import Plan
 from ..settings import KEY_VARIABLES, Settings, load_settings
+from ..storage import is_remote, suffix_of
 from .books import export, gc, orders, spend, takes
+from .finishing import variant_of
 from .order import Seconds, decide
+from .remote import local_clip, put_out
 from .report import Report, hand_over
 from .resuming import attach, cancel, resume
 from .running import carry_out
@@ -62,9 +66,11 @@ def run(
     """Transform a clip and wait for it.
 
     Args:
-        source: A video file, or `Frames` that exist only in Python.
+        source: A video file, also as text that names it in a bucket ("s3://bucket/shot.mp4"), or `Frames` that exist
+            only in Python.
         step: What to order; text alone is its prompt.
-        out: Where the result goes; its ending decides the container. Unset: the data folder.
+        out: Where the result goes, a file or "s3://bucket/name.mp4"; its ending decides the container. Unset: the data
+            folder.
         start, end: The range in seconds: source frames [round(start*fps), round(end*fps)).
         policy: How it is carried out.
         settings: Keys and limits; unset: from the environment and the settings file.
@@ -78,16 +84,19 @@ def run(
         KeyboardInterrupt: Ctrl-C; the task was cancelled first where the provider can.
 
     """
-    where = _source(source)
-    step = build(Step, prompt=step) if isinstance(step, str) else step
-    target = None if out is None else Path(out)
     policy, settings = policy or Policy(), settings or load_settings()
+    where = _source(source, settings)
+    step = build(Step, prompt=step) if isinstance(step, str) else step
     stop = stop if isinstance(stop, Stop) else Stop(also=stop)
     report = Report(on_progress)
     provider = settings.choose_provider(step.provider)
     order = decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest)
     with hear_ctrl_c(stop):
-        return carry_out(order, target, stop, report, force=force)
+        if isinstance(out, str) and is_remote(out):
+            variant = variant_of(policy, suffix_of(out), keep_rest=keep_rest)
+            make = functools.partial(carry_out, order, stop=stop, report=report, force=force)
+            return put_out(out, settings, variant, make, force=force)
+        return carry_out(order, None if out is None else Path(out), stop, report, force=force)
 
 
 def plan(
@@ -114,8 +123,8 @@ def plan(
         if any(settings.has_key(p) for p in KEY_VARIABLES):
             raise
         provider = "runway"
-    policy = policy or Policy()
-    return with_standing(decide(_source(source), step, start, end, policy, settings, provider, keep_rest=keep_rest))
+    policy, where = policy or Policy(), _source(source, settings)
+    return with_standing(decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest))
 
 
 async def run_async(
@@ -177,9 +186,11 @@ def _on_loop(loop: asyncio.AbstractEventLoop, listener: OnProgress | None, stop:
     return forward
 
 
-def _source(source: Source) -> Path | Frames:
+def _source(source: Source, settings: Settings) -> Path | Frames:
     if isinstance(source, Frames):
         return source
+    if isinstance(source, str) and is_remote(source):
+        return local_clip(source, settings)
     try:
         return Path(source)
     except TypeError:

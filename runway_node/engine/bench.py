@@ -50,7 +50,7 @@ class Workbench:
     def clip(self, desk: Desk, segment: Segment) -> Prepared:
         """The segment's clip, encoded."""
         order = self._named.order
-        cut = cut_of(order.plan, segment, order.probe, clip_budget(order.model, order.plan))
+        cut = cut_of(order.plan, segment, order.probe, clip_budget(desk, order))
         there = self._clips.get(segment.index)
         if there is not None and there.cut == cut and there.path.exists():
             return there

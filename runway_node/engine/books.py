@@ -37,6 +37,7 @@ from .finishing import already, finished, refused, variant_of
 from .fitting import Fitting, check_holds, suffix_for
 from .obtaining import Obtained
 from .report import Report
+from .sharing import from_stores, is_store
 from .stop import Stop
 
 ADVICE = {
@@ -90,7 +91,7 @@ def told(ledger: Ledger, row: Attempt, order: OrderRow) -> OpenOrder:
 
 
 def takes(source: str | os.PathLike[str] | None = None, *, settings: Settings | None = None) -> tuple[OwnedTake, ...]:
-    """Every paid result that is owned, newest first.
+    """Every paid result that is owned, newest first; one that is here is not listed again for a shared store.
 
     Args:
         source: Only those of this clip, whatever it is called now.
@@ -102,13 +103,17 @@ def takes(source: str | os.PathLike[str] | None = None, *, settings: Settings | 
     settings = settings or load_settings()
     content = None if source is None else file_hash(Path(source))
     with Ledger(settings, create=False) as ledger:
-        return tuple(_owned(ledger, *one) for one in Books(ledger).owned(content))
+        found = Books(ledger).owned(content)
+        here = {row.key for take, row, _ in found if take.store == ledger.store}
+        return tuple(_owned(ledger, *one) for one in found if one[1].key not in here or one[0].store == ledger.store)
 
 
 def _owned(ledger: Ledger, take: TakeRow, row: Attempt, order: OrderRow) -> OwnedTake:
     step = step_of(order)
     ours = take.store == ledger.store
-    path = (ledger.settings.data_dir if ours else Path(take.store.partition(":")[2])) / take.path
+    # A take in a shared store comes to the same place here.
+    near = ours or is_store(take.store)
+    path = (ledger.settings.data_dir if near else Path(take.store.partition(":")[2])) / take.path
     return OwnedTake(
         digest=order.digest,
         segment=row.position,
@@ -207,9 +212,13 @@ def _obtained(desk: Desk, row: Attempt) -> Obtained:
         row = desk.ledger.current(row)
     kept = desk.ledger.takes_of(row)
     here = next((take for take in kept if (desk.settings.data_dir / take.path).is_file()), None)
+    notes: list[str] = []
+    if row.state == "stored" and here is None and (brought := from_stores(desk, row, notes)) is not None:
+        return Obtained(*brought, before=True)
     if row.state != "stored" or here is None:
         away = [take.store for take in kept if take.store != desk.ledger.store]
-        where = f"it is kept at {away[0]}" if away else f"it is {row.state}"
+        why = f" ({'; '.join(notes)})" if notes else ""
+        where = f"it is kept at {away[0]}{why}" if away else f"it is {row.state}"
         raise NotFetched(f"Order {desk.books.name_of(row)} has no take here: {where}", "See runway-node tasks")
     path, task_id = desk.settings.data_dir / here.path, row.task_id or ""
     if file_hash(path) != here.sha256:
@@ -279,11 +288,11 @@ def gc(
     dry_run: bool = True,
     settings: Settings | None = None,
 ) -> Freed:
-    """Free what can be made again: finished files, and what dead runs left.
+    """Free what can be made again: finished files, and what dead runs left. Only here: shared stores are left alone.
 
     Args:
         takes: Paid takes too; then *older_than* must be given. An order whose take is gone is lost: having it again
-            means paying again.
+            means paying again. Where a shared store (or another machine) has the take, it stays owned.
         older_than: Only takes stored longer ago than this.
         dry_run: Only say what would be freed.
 

@@ -15,7 +15,7 @@ from ..models import Event, Finished, OnProgress, OpenOrder, Policy
 from ..settings import BASE_URL_VARIABLES, KEY_VARIABLES, Settings, load_settings
 from .again import named_again, step_of
 from .books import gathered, told
-from .collecting import clear_remote, collect, left, restored
+from .collecting import clear_remote, collect, left, restored, shared
 from .desk import Desk
 from .files import workshop
 from .finishing import already, finished, variant_of
@@ -83,6 +83,7 @@ def resume(
         for row, _ in desk.books.latest(["expired"]):
             restored(desk, row)
         for row, _ in desk.books.latest(["stored"]):
+            shared(desk, row)
             clear_remote(desk, row)
         if stop.is_set():
             raise Interrupted("Stopped", "What is not here yet runs on: resume again")

@@ -1,0 +1,307 @@
+"""Takes and clips in a shared folder, and by links into it: what a bucket does too, without one."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+import runway_node
+from runway_node import errors
+from runway_node.engine import lending
+from runway_node.ledger import Books, Ledger
+from runway_node.models import Policy
+from runway_node.sandbox import Fault
+from runway_node.settings import load_settings
+
+from . import front
+from .shops import HOUR, filed_fixture
+
+__all__ = ["filed_fixture"]
+
+
+@pytest.fixture(autouse=True)
+def no_verdicts():
+    """No test believes another one's probe."""
+    lending._VERDICTS.clear()
+
+
+@pytest.fixture(name="cdn")
+def cdn_fixture(tmp_path, filed):
+    """A folder that is served as a CDN serves a bucket, which the sandbox may fetch from."""
+    folder = tmp_path / "lent"
+    folder.mkdir()
+    served = front.of_folder(folder)
+    served.folder = folder
+    filed.sandbox.fetch_from = (served.url,)
+    filed.values |= {"delivery_store": str(folder), "public_base_url": served.url}
+    yield served
+    served.close()
+
+
+def taken_away(cdn):
+    return list(cdn.folder.iterdir()) == []
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"store": "relative/folder"}, {"store": "s3://"}, {"store": "s3://key:secret@bucket"}, {"store": "https://host/x"},
+        {"store": "s3://bucket?key=secret"}, {"public_base_url": "http://cdn.example.com"}, {"delivery_store": "/lent"},
+        {"public_base_url": "https://cdn.example.com/?token=secret"},
+    ],
+)  # fmt: skip
+def test_a_bad_store_is_one_line_without_its_value(values):
+    """What is wrong with a store's name is said, and never what it was: people paste keys into it."""
+    with pytest.raises(errors.SettingsError) as caught:
+        load_settings(**values)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_store_is_a_bucket_or_an_absolute_folder(tmp_path):
+    """Both are taken, without an end that says nothing."""
+    settings = load_settings(store=tmp_path / "x", delivery_store="s3://bucket/clips/")
+    assert (settings.store, settings.delivery_store) == (str(tmp_path / "x"), "s3://bucket/clips")
+
+
+# delivery
+
+
+@pytest.mark.parametrize("provider", ["runway", "cometapi"])
+def test_a_clip_goes_by_the_store(filed, cdn, provider):
+    """The provider fetches it from the link, once, and after the task it is gone."""
+    result = filed(delivery="storage", provider=provider)
+    (fetched,) = cdn.fetched()
+    assert (result.path.exists(), filed.creates, taken_away(cdn), len(fetched)) == (True, 1, True, 44)
+    assert result.warnings == ()
+
+
+def test_a_failed_tasks_clip_is_taken_away(filed, cdn):
+    """A task that came to nothing needs its clip no more."""
+    filed.sandbox.add(Fault(where="create", kind="failed"))
+    with pytest.raises(errors.TaskFailed):
+        filed(delivery="storage")
+    assert (len(cdn.fetched()), taken_away(cdn)) == (1, True)
+
+
+def test_a_refused_orders_clip_is_taken_away(filed, cdn):
+    """So does an order that the provider refuses."""
+    filed.sandbox.add(Fault(where="create", kind="status", status=400))
+    with pytest.raises(errors.Refused):
+        filed(delivery="storage")
+    assert taken_away(cdn)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_dead_runs_clip_is_taken_away_by_who_adopts_its_task(filed, cdn, fails):
+    """Its name is made again from the ledger: the run that goes on with the task removes it, however that ends."""
+    filed.left(delivery="storage", fails=fails)
+    (lent,) = cdn.folder.iterdir()
+    assert lent.stem.isalnum()
+    if fails:
+        with pytest.raises(errors.TaskFailed):
+            filed()
+    else:
+        filed()
+    assert (taken_away(cdn), filed.creates) == (True, 1)
+
+
+def test_resume_takes_the_clip_away(filed, cdn):
+    """Also where nobody gives the same order again."""
+    filed.left(delivery="storage")
+    runway_node.resume(settings=filed.settings())
+    assert taken_away(cdn)
+
+
+def test_cancel_takes_the_clip_away(filed, cdn):
+    """And where somebody cancels the task."""
+    task_id = filed.left(delivery="storage", runs=True)
+    assert not taken_away(cdn)
+    runway_node.cancel(task_id, settings=filed.settings())
+    assert taken_away(cdn)
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"head": 403}, "answers HEAD with 403"), ({"type": "application/octet-stream"}, "Content-Type"),
+        ({"redirect": True}, "answers HEAD with 302"), ({"plain": True}, "ranged GET with 200"),
+        ({"type": "video/mp4; charset=utf-8"}, "Content-Type"), ({"length": "7"}, "Content-Length"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("provider", "instead"), [("runway", "uploading"), ("cometapi", "inlining")])
+def test_what_the_provider_could_not_read_goes_another_way(filed, cdn, broken, why, provider, instead):
+    """Found out before anything is ordered, and told; the order is done all the same."""
+    cdn.broken = broken
+    result = filed(delivery="storage", provider=provider)
+    (warning,) = result.warnings
+    assert why in warning
+    assert warning.endswith(f"; {instead} instead")
+    assert (cdn.fetched(), filed.creates, taken_away(cdn)) == ([], 1, True)
+
+
+def test_a_link_that_breaks_after_the_probe_costs_nothing(filed, cdn):
+    """The clip's own link is tried as well; what fails there goes another way, and is not left there."""
+    filed(delivery="storage")
+    cdn.broken = {"head": 500}
+    result = filed("snow", delivery="storage")
+    assert "HEAD with 500" in result.warnings[0]
+    assert (filed.creates, len(cdn.fetched()), taken_away(cdn)) == (2, 1, True)
+
+
+def test_auto_uses_the_store_only_where_it_must(filed, cdn):
+    """What fits inline goes inline."""
+    filed(provider="cometapi")
+    assert cdn.fetched() == []
+
+
+def test_auto_gives_a_large_clip_more_room_by_the_store(filed, cdn):
+    """Where there is no upload, what does not fit inline is lent, and may be as large as a link's clip."""
+    row = {"provider": "cometapi", "name": "gen4_aleph", "inline_chars": 30_000}
+    result = filed(provider="cometapi", settings=filed.settings("cometapi", models=(row,)))
+    assert (len(cdn.fetched()), result.warnings, taken_away(cdn)) == (1, (), True)
+
+
+def test_auto_makes_a_large_clip_smaller_where_the_store_fails(filed, cdn):
+    """A link that breaks between probe and order: the clip is encoded again to what goes inline."""
+    row = {"provider": "cometapi", "name": "gen4_aleph", "inline_chars": 30_000}
+    filed(provider="cometapi", settings=filed.settings("cometapi", models=(row,)))
+    cdn.broken = {"head": 500}
+    result = filed("snow", provider="cometapi", settings=filed.settings("cometapi", models=(row,)))
+    assert "inlining instead" in result.warnings[0]
+    assert (filed.creates, taken_away(cdn)) == (2, True)
+
+
+def test_delivery_by_storage_needs_a_store(filed):
+    """Without one it is refused before anything is sent."""
+    with pytest.raises(errors.SettingsError, match="RUNWAY_NODE_DELIVERY_STORE"):
+        filed(delivery="storage")
+    assert filed.creates == 0
+
+
+def test_no_link_is_told(filed, cdn, caplog):
+    """A link's name is its secret: it is in no log, no event and no ledger."""
+    caplog.set_level(logging.DEBUG)
+    filed(delivery="storage")
+    (name,) = cdn.fetched()
+    told = caplog.text + repr(filed.events)
+    ledger = b"".join(path.read_bytes() for path in filed.settings().data_dir.glob("ledger.db*"))
+    assert name.removesuffix(".mp4") not in told
+    assert name.removesuffix(".mp4").encode() not in ledger
+
+
+# takes
+
+
+@pytest.fixture(name="share")
+def share_fixture(tmp_path, filed):
+    """A shared folder for takes."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    filed.values |= {"store": str(folder)}
+    return folder
+
+
+def test_a_take_is_kept_in_the_store_too(filed, share):
+    """With the same name as in the data folder, and the ledger knows."""
+    result = filed()
+    (copy,) = share.rglob("*.mp4")
+    with Ledger(filed.settings()) as ledger:
+        stores = [take.store for take, _, _ in Books(ledger).owned()]
+    assert copy.read_bytes() == result.takes[0].path.read_bytes()
+    assert copy.relative_to(share) == result.takes[0].path.relative_to(filed.settings().data_dir)
+    assert sorted(stores) == ["", str(share)]
+    assert len(runway_node.takes(settings=filed.settings())) == 1
+
+
+def test_a_store_that_fails_is_a_warning(filed, share):
+    """The order is done; the next run puts the take there."""
+    share.rmdir()
+    result = filed()
+    assert "was not put into" in result.warnings[0]
+    share.mkdir()
+    for path in (filed.settings().data_dir / "results").iterdir():
+        path.unlink()
+    filed()
+    assert (len(list(share.rglob("*.mp4"))), filed.creates) == (1, 1)
+
+
+def test_a_lost_take_comes_back_from_the_store(filed, share):
+    """Without asking the provider anything."""
+    result = filed()
+    _forget(filed, result)
+    asked = filed.sandbox.counters
+    before = (asked.creates, asked.polls, asked.downloads)
+    again = filed()
+    assert (asked.creates, asked.polls, asked.downloads) == before
+    assert again.takes[0].path.read_bytes() == next(iter(share.rglob("*.mp4"))).read_bytes()
+
+
+@pytest.mark.parametrize("how", ["damaged", "gone", "away"])
+def test_what_the_store_has_not_is_fetched_from_the_task(filed, share, how):
+    """A damaged, missing or unreachable copy is no reason to pay; and it is healed."""
+    result = filed()
+    _forget(filed, result)
+    (copy,) = share.rglob("*.mp4")
+    good = copy.read_bytes()
+    if how == "damaged":
+        copy.write_bytes(bytes(len(good)))
+    elif how == "gone":
+        copy.unlink()
+    else:
+        share.rename(share.with_name("unmounted"))
+    again = filed()
+    assert (filed.creates, again.takes[0].path.read_bytes()) == (1, good)
+    assert how == "away" or copy.read_bytes() == good
+
+
+def test_where_the_task_is_gone_too_it_says_where_the_take_is(filed, share):
+    """Never a new order: the error names the store and why it does not serve."""
+    result = filed()
+    _forget(filed, result)
+    share.rename(share.with_name("unmounted"))
+    for task in filed.sandbox.tasks.values():
+        filed.sandbox.befall(task, Fault(where="poll", kind="vanishes"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runway_node.engine.waiting.GRACE", 0.1)
+        with pytest.raises(errors.NotFetched) as caught:
+            filed(reorder=True)
+    assert f"{share}" in str(caught.value)
+    assert "is not there" in str(caught.value)
+    assert filed.creates == 1
+
+
+def _forget(filed, result):
+    """Lose what is here of an order."""
+    result.takes[0].path.unlink()
+    for path in (filed.settings().data_dir / "results").iterdir():
+        path.unlink()
+
+
+def test_export_has_a_take_from_the_store(filed, share, tmp_path):
+    """As if it were here."""
+    result = filed()
+    _forget(filed, result)
+    out = runway_node.export(result.digest, tmp_path / "out.mp4", settings=filed.settings())
+    assert out.path.exists()
+
+
+def test_gc_leaves_the_store_alone(filed, share):
+    """A take freed here is still owned: the store has it."""
+    from datetime import timedelta
+
+    result = filed()
+    runway_node.gc(takes=True, older_than=timedelta(seconds=-5), dry_run=False, settings=filed.settings())
+    assert not result.takes[0].path.exists()
+    assert len(list(share.rglob("*.mp4"))) == 1
+    assert (filed().spent, filed.creates) == (0.0, 1)
+
+
+def test_the_policy_is_no_part_of_the_order(filed, cdn):
+    """However it was delivered, it is the same order."""
+    first = filed(delivery="storage")
+    assert filed(delivery="inline").digest == first.digest
+    assert (filed.creates, Policy(delivery="storage").delivery, HOUR) == (1, "storage", 3600.0)
