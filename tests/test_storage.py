@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -305,3 +307,106 @@ def test_the_policy_is_no_part_of_the_order(filed, cdn):
     first = filed(delivery="storage")
     assert filed(delivery="inline").digest == first.digest
     assert (filed.creates, Policy(delivery="storage").delivery, HOUR) == (1, "storage", 3600.0)
+
+
+# doctor, and what is not installed
+
+
+def test_doctor_tells_the_stores(filed, cdn, share, program, monkeypatch):
+    """Where they are, and whether a provider could read a link into the one for clips; nothing is left there."""
+    for name, value in filed.served.env("runway").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RUNWAY_NODE_STORE", str(share))
+    monkeypatch.setenv("RUNWAY_NODE_DELIVERY_STORE", str(cdn.folder))
+    monkeypatch.setenv("RUNWAY_NODE_PUBLIC_BASE_URL", cdn.url)
+    code, out, _ = program("doctor")
+    assert (code, f"{share}: takes are kept there too" in out, "providers can read it" in out) == (0, True, True)
+    cdn.broken = {"head": 403}
+    code, out, _ = program("doctor")
+    assert (code, "NO  delivery store" in out, "HEAD with 403" in out, taken_away(cdn)) == (1, True, True, True)
+
+
+@pytest.fixture(name="bare_python")
+def bare_python_fixture(monkeypatch):
+    """A Python without the storage extra."""
+    monkeypatch.setitem(sys.modules, "obstore", None)
+
+
+@pytest.mark.usefixtures("bare_python")
+@pytest.mark.parametrize("what", ["source", "out", "delivery"])
+def test_a_missing_extra_is_one_line_before_anything_is_sent(filed, what):
+    """It says what to install."""
+    filed.values["delivery_store"] = "s3://bucket"
+    how = {"out": "s3://bucket/out.mp4"} if what == "out" else {}
+    how |= {"delivery": "storage"} if what == "delivery" else {}
+    filed.source = "s3://bucket/in.mp4" if what == "source" else filed.source
+    with pytest.raises(errors.WrongUse, match=r"pip install 'runway-node\[storage\]'"):
+        filed(**how)
+    assert filed.creates == 0
+
+
+@pytest.mark.usefixtures("bare_python")
+def test_without_the_extra_a_take_stays_here_with_a_warning(filed):
+    """The order is done, and says why its take is nowhere else."""
+    filed.values["store"] = "s3://bucket"
+    assert "storage extra" in filed().warnings[0]
+
+
+def test_a_buckets_url_as_a_path_is_refused(filed):
+    """Pathlib makes "s3:/bucket" of it; no folder of that name is made."""
+    with pytest.raises(errors.WrongUse, match="as text"):
+        filed(out=Path("s3://bucket/out.mp4"))
+    filed.source = Path("s3://bucket/in.mp4")
+    with pytest.raises(errors.WrongUse, match="as text"):
+        filed()
+
+
+# who is left with what
+
+
+def test_an_unclear_orders_clip_goes_with_its_next_attempt(filed, cdn):
+    """While it may be running, the provider may read it; what is ordered in its place takes it along."""
+    filed.lost(delivery="storage")
+    assert not taken_away(cdn)
+    filed(resubmit_ambiguous=True)
+    assert taken_away(cdn)
+
+
+def test_a_stop_before_the_order_takes_the_clip_away(filed, cdn, monkeypatch):
+    """Nothing was sent, nothing stays."""
+
+    def stopped(*_):
+        raise errors.Interrupted("Stopped before the order was placed")
+
+    monkeypatch.setattr("runway_node.engine.paying.wait_for_slot", stopped)
+    with pytest.raises(errors.Interrupted):
+        filed(delivery="storage")
+    assert (filed.creates, taken_away(cdn)) == (0, True)
+
+
+def test_a_clip_that_stays_is_told(filed, cdn, monkeypatch):
+    """The order is done; where the clip may be is a warning."""
+
+    def fail(*_):
+        raise errors.StoreError("the share is read-only")
+
+    monkeypatch.setattr("runway_node.storage.folder.Folder.delete", fail)
+    lending._VERDICTS[str(cdn.folder), cdn.url, filed.settings().runway_base_url] = ("", float("inf"))
+    result = filed(delivery="storage")
+    assert f"may be left in {cdn.folder} (the share is read-only)" in result.warnings[0]
+
+
+def test_one_probe_serves_a_process(filed, cdn):
+    """Orders after the first only try their own link."""
+    filed(delivery="storage")
+    filed("snow", delivery="storage")
+    tried = [key for method, who, key in cdn.asked if (method, who) == ("HEAD", "runway-node")]
+    assert len(tried) == 3
+
+
+def test_each_call_of_a_long_clip_goes_by_the_store(filed, cdn, clips):
+    """Each call has a clip of its own there, for as long as its task runs."""
+    filed.source = clips(7)
+    row = {"provider": "runway", "name": "aleph2", "seconds_max": 5.0}
+    filed(delivery="storage", settings=filed.settings(models=(row,)))
+    assert (filed.creates, len(set(cdn.fetched())), taken_away(cdn)) == (2, 2, True)

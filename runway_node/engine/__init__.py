@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError, SourceError
+from ..errors import SettingsError, SourceError, WrongUse
 from ..media.shapes import Frames
 from ..models import Event, OnProgress, Policy, Result, Step, build
 from ..planning import Plan
@@ -91,6 +91,7 @@ def run(
     report = Report(on_progress)
     provider = settings.choose_provider(step.provider)
     order = decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest)
+    _check_is_path(out)
     with hear_ctrl_c(stop):
         if isinstance(out, str) and is_remote(out):
             variant = variant_of(policy, suffix_of(out), keep_rest=keep_rest)
@@ -186,11 +187,18 @@ def _on_loop(loop: asyncio.AbstractEventLoop, listener: OnProgress | None, stop:
     return forward
 
 
+def _check_is_path(path: object) -> None:
+    """Refuse a bucket's URL that pathlib has taken apart: it would be a folder called "s3:"."""
+    if isinstance(path, os.PathLike) and is_remote(f"{os.fspath(path)}/".replace(":/", "://", 1)):
+        raise WrongUse(f"{path} is no file", "Give what lies in a bucket as text, not as a Path")
+
+
 def _source(source: Source, settings: Settings) -> Path | Frames:
     if isinstance(source, Frames):
         return source
     if isinstance(source, str) and is_remote(source):
         return local_clip(source, settings)
+    _check_is_path(source)
     try:
         return Path(source)
     except TypeError:

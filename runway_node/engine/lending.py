@@ -53,28 +53,13 @@ class Lender:
         with _ONE_PROBE:
             why, until = _VERDICTS.get(about, ("", 0.0))
             if time.monotonic() >= until:
-                why = self._probed(base_url)
+                why = probed(self._settings, base_url)
                 self._believe(base_url, why)
         return why
 
     def _believe(self, base_url: str, why: str) -> None:
         about = (self._settings.delivery_store or "", self._settings.public_base_url or "", base_url)
         _VERDICTS[about] = (why, time.monotonic() + BAD_FOR if why else float("inf"))
-
-    def _probed(self, base_url: str) -> str:
-        key = self._key("probe", secrets.token_hex(16))
-        try:
-            store = self._store()
-            with tempfile.TemporaryDirectory() as folder:
-                probe = Path(folder, "probe.mp4")
-                probe.write_bytes(bytes(PROBE_BYTES))
-                store.put(probe, key)
-            try:
-                return preflight(base_url, self._link(store, key, 600.0), PROBE_BYTES, URL_CHARS)
-            finally:
-                store.delete(key)
-        except RunwayNodeError as error:
-            return error.what
 
     def lend(self, row: Attempt, clip: Path, seconds: float) -> str:
         """The link to the clip, put where the provider can read it.
@@ -88,11 +73,11 @@ class Lender:
             StoreError: It cannot be put there, or not be read there; nothing is left there.
 
         """
-        store, key = self._store(), self._name(row, row.attempt)
+        store, key = _store(self._settings), self._name(row, row.attempt)
         self._lent[row.key] = True
         try:
             store.put(clip, key)
-            link = self._link(store, key, seconds)
+            link = _link(self._settings, store, key, seconds)
             why = preflight(row.base_url, link, clip.stat().st_size, URL_CHARS)
         except RunwayNodeError as error:
             why = error.what
@@ -101,36 +86,53 @@ class Lender:
             raise StoreError(why)
         return link
 
-    def lent_not(self, row: Attempt) -> None:
-        """The call's clip goes another way: there is nothing to take away."""
-        self._lent.setdefault(row.key, False)
+    def first(self, row: Attempt) -> None:
+        """The call was never tried before, by anybody: until it is lent there is nothing to take away."""
+        if row.attempt == 1:
+            self._lent[row.key] = False
 
     def take_away(self, row: Attempt, report: Report) -> None:
         """Remove the call's clip, its earlier attempts' too; best effort."""
         if self._settings.delivery_store is None or self._lent.get(row.key) is False:
             return
         try:
-            store = self._store()
+            store = _store(self._settings)
             for attempt in range(1, row.attempt + 1):
                 store.delete(self._name(row, attempt))
         except RunwayNodeError as error:
-            task = f"task {row.task_id}'s clip" if row.task_id else "a clip"
-            report.warn(f"{task} was not removed from {self._settings.delivery_store} ({error.what})")
+            whose = f"task {row.task_id}" if row.task_id else "a call that was not sent"
+            report.warn(f"a clip of {whose} may be left in {self._settings.delivery_store} ({error.what})")
         else:
             self._lent[row.key] = False
 
-    def _store(self) -> Store:
-        if self._settings.delivery_store is None:
-            raise StoreError("no delivery_store is set")
-        return open_store(self._settings.delivery_store)
-
     def _name(self, row: Attempt, attempt: int) -> str:
-        return self._key(row.scope, row.segment, str(attempt))
+        return f"{self._ledger.unguessable('lent', row.scope, row.segment, str(attempt))}.mp4"
 
-    def _key(self, *parts: str) -> str:
-        return f"{self._ledger.unguessable('lent', *parts)}.mp4"
 
-    def _link(self, store: Store, key: str, seconds: float) -> str:
-        if self._settings.public_base_url:
-            return f"{self._settings.public_base_url}/{quote(key)}"
-        return store.sign("GET", key, min(seconds, WEEK))
+def probed(settings: Settings, base_url: str) -> str:
+    """Why the provider at *base_url* could not read what is lent; "" where it can. Leaves nothing."""
+    key = f"{secrets.token_hex(20)}.mp4"
+    try:
+        store = _store(settings)
+        with tempfile.TemporaryDirectory() as folder:
+            probe = Path(folder, "probe.mp4")
+            probe.write_bytes(bytes(PROBE_BYTES))
+            store.put(probe, key)
+        try:
+            return preflight(base_url, _link(settings, store, key, 600.0), PROBE_BYTES, URL_CHARS)
+        finally:
+            store.delete(key)
+    except RunwayNodeError as error:
+        return error.what
+
+
+def _store(settings: Settings) -> Store:
+    if settings.delivery_store is None:
+        raise StoreError("no delivery_store is set")
+    return open_store(settings.delivery_store)
+
+
+def _link(settings: Settings, store: Store, key: str, seconds: float) -> str:
+    if settings.public_base_url:
+        return f"{settings.public_base_url}/{quote(key)}"
+    return store.sign("GET", key, min(seconds, WEEK))

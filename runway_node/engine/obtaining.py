@@ -154,6 +154,8 @@ class Obtaining:
                 desk.tell(row, "owned", f"task {row.task_id} was ordered before; going on with it")
                 return Obtained(*collect(desk, to_clear(desk, row, policy), policy), before=True)
         desk.tell(row, "claimed")
+        if claim.verdict == "claim":
+            desk.lender.first(row)
         if claim.before is not None and claim.before.state != "refused":
             desk.report.warn(_anew(claim.before))
         sent = pay(desk.hearing(self.halt), self._named, row, self._supply)

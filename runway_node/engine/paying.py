@@ -110,7 +110,6 @@ def _carried(desk: Desk, order: Order, row: Attempt, supply: Supply, clip: Prepa
     link = lent_clip(desk, order, row, clip.path)
     if link is not None:
         return link
-    desk.lender.lent_not(row)
     # By another way it may have to be smaller.
     clip = supply.clip(desk, order.plan.segments[row.position])
     size, model = clip.path.stat().st_size, order.model

@@ -34,13 +34,16 @@ def put_out(url: str, settings: Settings, variant: str, make: Callable[[Path], R
         force: Replace what is there.
 
     Raises:
-        OutputError: Something is there that is not this order's result.
+        OutputError: The bucket does not answer, or something is there that is not this order's result.
         StoreError: It cannot be put there; says where the paid result is.
 
     """
     name, key = split(url)
-    store = open_store(name)
-    facts = store.head(key)
+    try:
+        store = open_store(name)
+        facts = store.head(key)
+    except StoreError as error:
+        raise OutputError(error.what, error.mend) from error
     with tempfile.TemporaryDirectory(prefix="runway-out-") as folder:
         local = Path(folder, PurePosixPath(key).name)
         if facts is not None and not force:

@@ -83,7 +83,8 @@ def resume(
         for row, _ in desk.books.latest(["expired"]):
             restored(desk, row)
         for row, _ in desk.books.latest(["stored"]):
-            shared(desk, row)
+            if not stop.is_set():
+                shared(desk, row)
             clear_remote(desk, row)
         if stop.is_set():
             raise Interrupted("Stopped", "What is not here yet runs on: resume again")

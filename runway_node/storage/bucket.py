@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """Of one request, the first included."""
 
-SHORT, LONG = 20, 900
-"""Seconds for a question, and for a file or one of its parts: three tries of it, and no more than twice that in all."""
+QUESTION = 20
+"""Seconds that one request without a file may take."""
+
+SLOWEST = 100_000
+"""Bytes a second: a file may take as long as this makes it, and a question's seconds more."""
+
+PART = 8 << 20
+"""Bytes of a part, where a file goes in parts."""
+
+AT_A_TIME = 4
+"""Parts that are on their way together."""
 
 AT_ONCE = 256 << 20
 """Bytes; a larger file goes in parts, which no bucket can be asked to take only where there is none: it is looked."""
@@ -52,7 +61,7 @@ class Bucket:
         self.name = url
         self._lib = obstore
         with self._told(""):
-            self._quick, self._patient = _opened(url, SHORT), _opened(url, LONG)
+            self._quick = _opened(url, 0)
 
     def head(self, key: str) -> Facts | None:
         """See `Store`."""
@@ -66,7 +75,7 @@ class Bucket:
     def get(self, key: str, path: Path, *, most: int) -> None:
         """See `Store`."""
         with whole(path) as part, self._told(key):
-            found = self._lib.get(self._patient, key)
+            found = self._lib.get(_opened(self.name, most), key)
             size = found.meta["size"]
             if size > most:
                 raise StoreError(f"{key} in {self.name} is larger than {most} bytes")
@@ -78,13 +87,16 @@ class Bucket:
 
     def put(self, path: Path, key: str, *, new: bool = False) -> None:
         """See `Store`."""
-        options: dict[str, Any] = {"attributes": {"Content-Type": mime_of(key)}}
-        if new and path.stat().st_size <= AT_ONCE:
+        size = path.stat().st_size
+        options: dict[str, Any] = {"attributes": {"Content-Type": mime_of(key)}, "chunk_size": PART}
+        once = new and size <= AT_ONCE
+        if once:
             options["mode"] = "create"
         elif new and self.head(key) is not None:
             raise Taken(f"{self.name} has a {key} already")
         with self._told(key):
-            self._lib.put(self._patient, key, path, **options)
+            store = _opened(self.name, size if once else min(size, PART * AT_A_TIME))
+            self._lib.put(store, key, path, max_concurrency=AT_A_TIME, **options)
 
     def delete(self, key: str) -> None:
         """See `Store`."""
@@ -115,9 +127,11 @@ class Bucket:
             raise StoreError(what, mend) from None
 
 
-def _opened(url: str, seconds: int) -> Any:
+def _opened(url: str, size: int) -> Any:
+    """The library's store, patient enough for requests of that many bytes."""
     from obstore.store import from_url
 
+    seconds = QUESTION + size // SLOWEST
     return from_url(
         url,
         client_options={

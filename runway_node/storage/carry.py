@@ -63,7 +63,7 @@ def fetch(url: str, folder: Path) -> Path:
         for _ in range(3):
             facts = store.head(key)
             if facts is None:
-                raise SourceError(f"There is no {key} in {name}", "Check the name, the bucket and its region")
+                raise SourceError(f"There is no {url}", "Check the name, the bucket and its region")
             path = _place(url, f"{facts.mark}\0{facts.size}", key, folder)
             if path.is_file() and path.stat().st_size == facts.size:
                 return path
