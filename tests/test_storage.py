@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -109,6 +111,24 @@ def test_a_dead_runs_clip_is_taken_away_by_who_adopts_its_task(filed, cdn, fails
     else:
         filed()
     assert (taken_away(cdn), filed.creates) == (True, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize("point", ["lending", "lent", "id stored", "succeeded", "taken away", "before stored"])
+def test_a_killed_runs_clip_is_taken_away_by_the_next(filed, cdn, point):
+    """Wherever it was killed: one order, and no clip left, although the next run delivers otherwise."""
+    script = str(Path(__file__).with_name("crash.py"))
+    order = ["run", str(filed.source), "--prompt", "dusk", "--delivery", "storage"]
+    env = {**os.environ, **filed.served.env("runway"), "PYTHONPATH": str(Path(__file__).parent.parent)}
+    told = {"data_dir": filed.settings().data_dir, "poll_interval": 0.05, **filed.values}
+    env |= {f"RUNWAY_NODE_{name.upper()}": str(value) for name, value in told.items()}
+    killed = subprocess.run(
+        [sys.executable, script, point, "SIGKILL", *order], env=env, cwd=filed.folder, check=False, capture_output=True
+    )
+    assert killed.returncode == -9
+    filed(delivery="inline")
+    assert (filed.creates, taken_away(cdn)) == (1, True)
 
 
 def test_resume_takes_the_clip_away(filed, cdn):
