@@ -6,17 +6,21 @@ import logging
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import runway_node
 from runway_node import errors
 from runway_node.engine import lending
 from runway_node.ledger import Books, Ledger
+from runway_node.media.shapes import Frames
 from runway_node.models import Policy
 from runway_node.sandbox import Fault
 from runway_node.settings import load_settings
+from runway_node.storage import open_store
 
 from . import front
 from .shops import HOUR, filed_fixture
@@ -430,3 +434,62 @@ def test_each_call_of_a_long_clip_goes_by_the_store(filed, cdn, clips):
     row = {"provider": "runway", "name": "aleph2", "seconds_max": 5.0}
     filed(delivery="storage", settings=filed.settings(models=(row,)))
     assert (filed.creates, len(set(cdn.fetched())), taken_away(cdn)) == (2, 2, True)
+
+
+def test_export_mends_a_damaged_take_from_the_store(filed, share, tmp_path):
+    """A copy with the right hash takes the damaged one's place."""
+    result = filed()
+    good = result.takes[0].path.read_bytes()
+    result.takes[0].path.write_bytes(bytes(len(good)))
+    for path in (filed.settings().data_dir / "results").iterdir():
+        path.unlink()
+    runway_node.export(result.digest, tmp_path / "out.mp4", settings=filed.settings())
+    assert result.takes[0].path.read_bytes() == good
+
+
+def test_the_store_under_another_name_is_tried_too(filed, share):
+    """A share that is mounted elsewhere on this machine has the same files."""
+    result = filed()
+    _forget(filed, result)
+    moved = share.with_name("mounted-elsewhere")
+    share.rename(moved)
+    filed.values["store"] = str(moved)
+    filed.sandbox.reset()
+    assert filed().takes[0].path.read_bytes() == next(iter(moved.rglob("*.mp4"))).read_bytes()
+
+
+def test_resume_puts_takes_into_a_store_that_is_new(filed, tmp_path):
+    """What was owned before the store was set is shared by then."""
+    result = filed()
+    filed.values["store"] = str(tmp_path / "new")
+    (tmp_path / "new").mkdir()
+    runway_node.resume(settings=filed.settings())
+    (copy,) = (tmp_path / "new").rglob("*.mp4")
+    assert copy.read_bytes() == result.takes[0].path.read_bytes()
+
+
+def test_a_labels_takes_are_apart_in_the_store_too(filed, share):
+    """Below the label's folder, as in the data folder."""
+    filed.values["account"] = "acme"
+    filed()
+    (copy,) = share.rglob("*.mp4")
+    assert copy.relative_to(share).parts[:3] == ("accounts", "acme", "takes")
+
+
+def test_a_folders_keys_stay_within_it(tmp_path):
+    """No name leads out of the store."""
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "secret.mp4").write_bytes(b"x")
+    store = open_store(str(tmp_path / "inside"))
+    for key in ("../secret.mp4", "a/../../secret.mp4", str(tmp_path / "secret.mp4")):
+        with pytest.raises(errors.StoreError):
+            store.get(key, tmp_path / "got.mp4", most=10)
+    assert not (tmp_path / "got.mp4").exists()
+
+
+def test_a_clip_in_frames_goes_by_the_store(filed, cdn):
+    """Frames from Python are encoded to what a link may carry, and lent."""
+    frames = np.zeros((90, 160, 3), np.uint8)
+    filed.source = Frames(width=160, height=90, fps=Fraction(25), count=75, read=lambda: iter([frames.tobytes()] * 75))
+    filed(delivery="storage")
+    assert (len(cdn.fetched()), taken_away(cdn)) == (1, True)

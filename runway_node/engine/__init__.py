@@ -22,7 +22,7 @@ from ..settings import KEY_VARIABLES, Settings, load_settings
 from ..storage import is_remote, suffix_of
 from .books import export, gc, orders, spend, takes
 from .finishing import variant_of
-from .order import Seconds, decide
+from .order import Order, Seconds, decide
 from .remote import local_clip, put_out
 from .report import Report, hand_over
 from .resuming import attach, cancel, resume
@@ -91,13 +91,20 @@ def run(
     report = Report(on_progress)
     provider = settings.choose_provider(step.provider)
     order = decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest)
-    _check_is_path(out)
     with hear_ctrl_c(stop):
-        if isinstance(out, str) and is_remote(out):
-            variant = variant_of(policy, suffix_of(out), keep_rest=keep_rest)
-            make = functools.partial(carry_out, order, stop=stop, report=report, force=force)
-            return put_out(out, settings, variant, make, force=force)
-        return carry_out(order, None if out is None else Path(out), stop, report, force=force)
+        return _carry_out(order, out, stop, report, force=force)
+
+
+def _carry_out(
+    order: Order, out: str | os.PathLike[str] | None, stop: threading.Event, report: Report, *, force: bool
+) -> Result:
+    """The order's result at *out*: a file, or an object in a bucket."""
+    _check_is_path(out)
+    if isinstance(out, str) and is_remote(out):
+        variant = variant_of(order.policy, suffix_of(out), keep_rest=order.keep_rest)
+        make = functools.partial(carry_out, order, stop=stop, report=report, force=force)
+        return put_out(out, order.settings, variant, make, force=force)
+    return carry_out(order, None if out is None else Path(out), stop, report, force=force)
 
 
 def plan(

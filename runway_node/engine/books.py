@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ..errors import NotFetched, OutputError, TaskGone, WrongUse
+from ..errors import OutputError, TaskGone, WrongUse
 from ..ledger import Attempt, Books, Ledger, OrderRow, TakeRow, rescue
-from ..media.conform import verify
 from ..media.content import file_hash
 from ..media.opener import settle
 from ..models import (
@@ -25,19 +24,18 @@ from ..models import (
     Result,
     Spend,
     SpendLine,
-    Take,
 )
 from ..settings import Provider, Settings, load_settings
 from .again import named_again, step_of
-from .collecting import restored
 from .desk import Desk
 from .fetching import take_path
 from .files import abandoned, beside, check_output, workshop
 from .finishing import already, finished, refused, variant_of
 from .fitting import Fitting, check_holds, suffix_for
+from .gathering import gathered, obtained
 from .obtaining import Obtained
 from .report import Report
-from .sharing import from_stores, is_store
+from .sharing import is_store
 from .stop import Stop
 
 ADVICE = {
@@ -196,39 +194,8 @@ def _only(desk: Desk, rows: list[tuple[Attempt, OrderRow]]) -> Attempt:
     return rows[0][0]
 
 
-def gathered(desk: Desk, order: OrderRow) -> list[Obtained]:
-    """The takes of all the order's calls, as they are here.
-
-    Raises:
-        NotFetched: One is not here.
-
-    """
-    return [_obtained(desk, row) for row, _ in desk.books.calls(order.digest)]
-
-
-def _obtained(desk: Desk, row: Attempt) -> Obtained:
-    """The call's take, as it is here."""
-    if restored(desk, row):
-        row = desk.ledger.current(row)
-    kept = desk.ledger.takes_of(row)
-    here = next((take for take in kept if (desk.settings.data_dir / take.path).is_file()), None)
-    notes: list[str] = []
-    if row.state == "stored" and here is None and (brought := from_stores(desk, row, notes)) is not None:
-        return Obtained(*brought, before=True)
-    if row.state != "stored" or here is None:
-        away = [take.store for take in kept if take.store != desk.ledger.store]
-        why = f" ({'; '.join(notes)})" if notes else ""
-        where = f"it is kept at {away[0]}{why}" if away else f"it is {row.state}"
-        raise NotFetched(f"Order {desk.books.name_of(row)} has no take here: {where}", "See runway-node tasks")
-    path, task_id = desk.settings.data_dir / here.path, row.task_id or ""
-    if file_hash(path) != here.sha256:
-        raise NotFetched(f"The take {path} is damaged", "Run the same order again: it is fetched again, unpaid")
-    take = Take(path=path, sha256=here.sha256, task_id=task_id, credits=row.cost)
-    return Obtained(take, verify(path, task_id), before=True)
-
-
 def _untouched(desk: Desk, order: OrderRow, row: Attempt, out: Path | None, *, force: bool) -> Result:
-    got = _obtained(desk, row)
+    got = obtained(desk, row)
     if out is not None:
         _copy(desk, got, out, force=force)
     return Result(

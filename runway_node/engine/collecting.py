@@ -245,6 +245,8 @@ def owned(desk: Desk, row: Attempt) -> tuple[Take, Probe] | None:
         with contextlib.suppress(RunwayNodeError):
             desk.ledger.let_go(held)
         return got
+    if notes:
+        desk.report.warn(f"the paid take cannot be had from {'; '.join(notes)}; fetching it from task {row.task_id}")
     elsewhere = next((take for take in kept if take.store != desk.ledger.store), None)
     path = desk.settings.data_dir / (here or kept[0]).path if kept else Path()
     why = "is damaged" if path.is_file() else "is missing"

@@ -14,12 +14,13 @@ from ..ledger import PAID, Attempt, Ledger, OrderRow, State
 from ..models import Event, Finished, OnProgress, OpenOrder, Policy
 from ..settings import BASE_URL_VARIABLES, KEY_VARIABLES, Settings, load_settings
 from .again import named_again, step_of
-from .books import gathered, told
+from .books import told
 from .collecting import clear_remote, collect, left, restored, shared
 from .desk import Desk
 from .files import workshop
 from .finishing import already, finished, variant_of
 from .fitting import Fitting, suffix_for
+from .gathering import gathered
 from .obtaining import Obtained
 from .report import Report
 from .stop import Stop, hear_ctrl_c

@@ -105,8 +105,14 @@ class Bucket:
 
     def sign(self, method: str, key: str, seconds: float) -> str:
         """See `Store`."""
+        url, path = self.name, key
+        if not url.startswith("az://"):
+            # Before 0.9 the library forgets the prefix when it signs: so it is signed as a part of the key.
+            scheme, _, rest = self.name.partition("://")
+            bucket, _, prefix = rest.partition("/")
+            url, path = f"{scheme}://{bucket}", f"{prefix}/{key}" if prefix else key
         with self._told(key):
-            return self._lib.sign(self._quick, cast("HTTP_METHOD", method), key, timedelta(seconds=seconds))
+            return self._lib.sign(_opened(url, 0), cast("HTTP_METHOD", method), path, timedelta(seconds=seconds))
 
     @contextlib.contextmanager
     def _told(self, key: str) -> Iterator[None]:
