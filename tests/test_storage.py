@@ -17,7 +17,7 @@ from runway_node import errors
 from runway_node.engine import lending
 from runway_node.ledger import Books, Ledger
 from runway_node.media.shapes import Frames
-from runway_node.models import Policy
+from runway_node.models import Policy, Step
 from runway_node.sandbox import Fault
 from runway_node.settings import load_settings
 from runway_node.storage import open_store
@@ -485,6 +485,23 @@ def test_a_folders_keys_stay_within_it(tmp_path):
         with pytest.raises(errors.StoreError):
             store.get(key, tmp_path / "got.mp4", most=10)
     assert not (tmp_path / "got.mp4").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [None, "shot-12"])
+def test_a_rendered_long_clip_is_made_smaller_where_the_store_fails(filed, cdn, key):
+    """What was encoded for a link is encoded again to what goes inline; with a key, where frames are read once, too."""
+    noise = np.random.default_rng(7).integers(0, 255, (175, 180, 320, 3), np.uint8)
+    pieces = {"count": 175, "read": lambda: (one.tobytes() for one in noise)}
+    filed.source = Frames(width=320, height=180, fps=Fraction(25), **pieces)
+    row = {"provider": "cometapi", "name": "gen4_aleph", "inline_chars": 1_000_000}
+    settings = filed.settings("cometapi", models=(row,))
+    lending._VERDICTS[str(cdn.folder), cdn.url, settings.cometapi_base_url] = ("", float("inf"))
+    cdn.broken = {"head": 500}
+    result = filed(provider="cometapi", settings=settings, step=Step(prompt="dusk", key=key))
+    assert (filed.creates, cdn.fetched(), taken_away(cdn)) == (2, [], True)
+    assert "inlining instead" in result.warnings[0]
+    assert any(event.message.startswith("encoding to 0.7 MB") for event in filed.events) == bool(key)
 
 
 def test_a_clip_in_frames_goes_by_the_store(filed, cdn):
