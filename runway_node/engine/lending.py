@@ -99,9 +99,10 @@ class Lender:
             store = _store(self._settings)
             for attempt in range(1, row.attempt + 1):
                 store.delete(self._name(row, attempt))
-        except RunwayNodeError as error:
+        except (RunwayNodeError, OSError) as error:
+            why = error.what if isinstance(error, RunwayNodeError) else error.strerror
             whose = f"task {row.task_id}" if row.task_id else "a call that was not sent"
-            report.warn(f"a clip of {whose} may be left in {self._settings.delivery_store} ({error.what})")
+            report.warn(f"a clip of {whose} may be left in {self._settings.delivery_store} ({why})")
         else:
             self._lent[row.key] = False
 

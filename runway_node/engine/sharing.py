@@ -34,8 +34,9 @@ def share(desk: Desk, row: Attempt, take: Take, *, again: bool = False) -> None:
         key = take.path.relative_to(desk.settings.data_dir).as_posix()
         open_store(name).put(take.path, key)
         desk.ledger.also(row, name, key, take.sha256, take.path.stat().st_size)
-    except RunwayNodeError as error:
-        desk.report.warn(f"the paid take was not put into {name} ({error.what}); the same order again puts it there")
+    except (RunwayNodeError, OSError) as error:
+        why = error.what if isinstance(error, RunwayNodeError) else error.strerror
+        desk.report.warn(f"the paid take was not put into {name} ({why}); the same order again puts it there")
 
 
 def from_stores(desk: Desk, row: Attempt, notes: list[str]) -> tuple[Take, Probe] | None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import SettingsError, StoreError
+from ..errors import RunwayNodeError, SettingsError, StoreError
 from ..media.opener import whole
 from ..settings import plain_http_buckets
 from .base import Facts, Missing, Taken, mime_of
@@ -87,7 +87,8 @@ class Bucket:
 
     def put(self, path: Path, key: str, *, new: bool = False) -> None:
         """See `Store`."""
-        size = path.stat().st_size
+        with self._told(key):
+            size = path.stat().st_size
         options: dict[str, Any] = {"attributes": {"Content-Type": mime_of(key)}, "chunk_size": PART}
         once = new and size <= AT_ONCE
         if once:
@@ -120,15 +121,16 @@ class Bucket:
 
         try:
             yield
-        except FileNotFoundError as error:
-            if type(error).__module__ == "builtins" and error.errno is not None:
-                raise  # a file of ours
-            raise Missing(f"{self.name} has no {key}, or is not there itself") from None
-        except theirs.NotFoundError:
-            raise Missing(f"{self.name} has no {key}, or is not there itself") from None
+        except RunwayNodeError:
+            raise
         except theirs.AlreadyExistsError:
             raise Taken(f"{self.name} has a {key} already") from None
-        except (theirs.BaseError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it raises is its no
+            # It raises some of Python's own errors too; those with a number are about a file of ours.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise StoreError(f"The file for {key} in {self.name}: {error.strerror}", "Check the disk") from None
+            if isinstance(error, theirs.NotFoundError | FileNotFoundError):
+                raise Missing(f"{self.name} has no {key}, or is not there itself") from None
             what, mend = _words(self.name, str(error), error)
             raise StoreError(what, mend) from None
 
