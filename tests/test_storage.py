@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import pytest
 
 import runway_node
 from runway_node import errors
-from runway_node.engine import lending
+from runway_node.engine import Stop, lending
 from runway_node.ledger import Books, Ledger
 from runway_node.media.shapes import Frames
 from runway_node.models import Policy, Step
@@ -510,3 +513,46 @@ def test_a_clip_in_frames_goes_by_the_store(filed, cdn):
     filed.source = Frames(width=160, height=90, fps=Fraction(25), count=75, read=lambda: iter([frames.tobytes()] * 75))
     filed(delivery="storage")
     assert (len(cdn.fetched()), taken_away(cdn)) == (1, True)
+
+
+# a bucket that does not answer
+
+
+@pytest.fixture(name="deaf")
+def deaf_fixture(monkeypatch):
+    """An S3 server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{listener.getsockname()[1]}", "AWS_ALLOW_HTTP": "true",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+        yield listener
+
+
+@pytest.mark.usefixtures("deaf")
+def test_a_stop_is_heard_while_a_bucket_says_nothing(filed):
+    """Before the order: nothing was sent, and nobody waits for the library's time-out."""
+    stop = Stop()
+    threading.Timer(0.5, stop.set).start()
+    filed.source = "s3://bucket/shot.mp4"
+    began = time.monotonic()
+    with pytest.raises(errors.Interrupted):
+        filed(stop=stop)
+    assert (filed.creates, time.monotonic() - began < 10) == (0, True)
+
+
+@pytest.mark.usefixtures("deaf")
+def test_a_stop_after_the_paid_take_is_stored_keeps_it(filed):
+    """While the take is put into the shared bucket: it is here, written down, and the next run costs nothing."""
+    stop = Stop()
+    filed.values["store"] = "s3://bucket"
+
+    def hear(event):
+        if event.phase == "stored":
+            threading.Timer(0.3, stop.set).start()
+
+    with pytest.raises(errors.Interrupted):
+        filed(stop=stop, hear=hear)
+    filed.values["store"] = None
+    assert (filed().spent, filed.creates) == (0.0, 1)

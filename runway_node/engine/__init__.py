@@ -85,7 +85,7 @@ def run(
 
     """
     policy, settings = policy or Policy(), settings or load_settings()
-    where = _source(source, settings)
+    where = _source(source, settings, stop)
     step = build(Step, prompt=step) if isinstance(step, str) else step
     stop = stop if isinstance(stop, Stop) else Stop(also=stop)
     report = Report(on_progress)
@@ -200,11 +200,11 @@ def _check_is_path(path: object) -> None:
         raise WrongUse(f"{path} is no file", "Give what lies in a bucket as text, not as a Path")
 
 
-def _source(source: Source, settings: Settings) -> Path | Frames:
+def _source(source: Source, settings: Settings, stop: threading.Event | None = None) -> Path | Frames:
     if isinstance(source, Frames):
         return source
     if isinstance(source, str) and is_remote(source):
-        return local_clip(source, settings)
+        return local_clip(source, settings, stop)
     _check_is_path(source)
     try:
         return Path(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -14,15 +15,16 @@ from ..storage import deliver, fetch, open_store, split
 from .finishing import result_path
 
 
-def local_clip(url: str, settings: Settings) -> Path:
+def local_clip(url: str, settings: Settings, stop: threading.Event | None = None) -> Path:
     """The clip at *url* as a file of the data folder, fetched where it is not there as it is now.
 
     Raises:
         SourceError: It cannot be had.
         SettingsError: The storage extra is not installed.
+        Interrupted: `stop` was set.
 
     """
-    return fetch(url, settings.home / "inputs")
+    return fetch(url, settings.home / "inputs", stop)
 
 
 def put_out(url: str, settings: Settings, variant: str, make: Callable[[Path], Result], *, force: bool) -> Result:

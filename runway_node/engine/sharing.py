@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import RunwayNodeError
+from ..errors import Interrupted, RunwayNodeError
 from ..ledger import Attempt, TakeRow
 from ..media.conform import verify
 from ..media.content import file_hash
@@ -32,7 +32,7 @@ def share(desk: Desk, row: Attempt, take: Take, *, again: bool = False) -> None:
         if take.sha256 in known and not again:
             return
         key = take.path.relative_to(desk.settings.data_dir).as_posix()
-        open_store(name).put(take.path, key)
+        open_store(name, desk.stop).put(take.path, key)
         desk.ledger.also(row, name, key, take.sha256, take.path.stat().st_size)
     except (RunwayNodeError, OSError) as error:
         why = error.what if isinstance(error, RunwayNodeError) else error.strerror
@@ -45,6 +45,9 @@ def from_stores(desk: Desk, row: Attempt, notes: list[str]) -> tuple[Take, Probe
     Args:
         notes: Grows by why each of the stores does not serve.
 
+    Raises:
+        Interrupted: Stopped.
+
     """
     kept = desk.ledger.takes_of(row)
     for name, copy in _copies(desk, kept):
@@ -52,12 +55,14 @@ def from_stores(desk: Desk, row: Attempt, notes: list[str]) -> tuple[Take, Probe
         part = path.with_name(f".{path.stem}-{desk.token}.part")
         try:
             desk.report("fetching", f"the paid take is in {name}")
-            open_store(name).get(copy.path, part, most=copy.size)
+            open_store(name, desk.stop).get(copy.path, part, most=copy.size)
             if file_hash(part) != copy.sha256:
                 notes.append(f"{name}: what is there is damaged")
                 continue
             answer = verify(part, row.task_id or "")
             settle(part, path)
+        except Interrupted:
+            raise
         except Missing:
             notes.append(f"{name}: it is not there")
         except RunwayNodeError as error:

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ..errors import RunwayNodeError, SettingsError, StoreError
+from ..errors import Interrupted, RunwayNodeError, SettingsError, StoreError
 from ..media.opener import whole
 from ..settings import plain_http_buckets
 from .base import Facts, Missing, Taken, mime_of
 
 if TYPE_CHECKING:
     from obstore import HTTP_METHOD
+
+T = TypeVar("T")
+HEARD_WITHIN = 0.1
+"""Seconds."""
 
 ATTEMPTS = 3
 """Of one request, the first included."""
@@ -44,6 +50,7 @@ class Bucket:
 
     Args:
         url: "s3://bucket/prefix", "gs://…", "az://…".
+        stop: Ends the waiting for an answer when set; what was begun may still happen.
 
     Raises:
         SettingsError: The extra is not installed.
@@ -51,7 +58,7 @@ class Bucket:
 
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, stop: threading.Event | None = None) -> None:
         try:
             import obstore
         except ImportError:
@@ -59,6 +66,7 @@ class Bucket:
                 f"{url} needs the storage extra, which is not installed", "pip install 'runway-node[storage]'"
             ) from None
         self.name = url
+        self._stop = stop
         self._lib = obstore
         with self._told(""):
             self._quick = _opened(url, 0)
@@ -67,7 +75,7 @@ class Bucket:
         """See `Store`."""
         try:
             with self._told(key):
-                meta = self._lib.head(self._quick, key)
+                meta = self._heard(lambda: self._lib.head(self._quick, key))
         except Missing:
             return None
         return Facts(meta["size"], meta.get("e_tag") or meta["last_modified"].isoformat())
@@ -75,15 +83,18 @@ class Bucket:
     def get(self, key: str, path: Path, *, most: int) -> None:
         """See `Store`."""
         with whole(path) as part, self._told(key):
-            found = self._lib.get(_opened(self.name, most), key)
-            size = found.meta["size"]
-            if size > most:
-                raise StoreError(f"{key} in {self.name} is larger than {most} bytes")
-            with part.open("wb") as file:
-                for piece in found.stream():
-                    file.write(piece)
-            if part.stat().st_size != size:
-                raise StoreError(f"{part.stat().st_size} of {size} bytes of {key} came from {self.name}")
+            self._heard(lambda: self._receive(key, part, most))
+
+    def _receive(self, key: str, part: Path, most: int) -> None:
+        found = self._lib.get(_opened(self.name, most), key)
+        size = found.meta["size"]
+        if size > most:
+            raise StoreError(f"{key} in {self.name} is larger than {most} bytes")
+        with part.open("wb") as file:
+            for piece in found.stream():
+                file.write(piece)
+        if part.stat().st_size != size:
+            raise StoreError(f"{part.stat().st_size} of {size} bytes of {key} came from {self.name}")
 
     def put(self, path: Path, key: str, *, new: bool = False) -> None:
         """See `Store`."""
@@ -97,12 +108,12 @@ class Bucket:
             raise Taken(f"{self.name} has a {key} already")
         with self._told(key):
             store = _opened(self.name, size if once else min(size, PART * AT_A_TIME))
-            self._lib.put(store, key, path, max_concurrency=AT_A_TIME, **options)
+            self._heard(lambda: self._lib.put(store, key, path, max_concurrency=AT_A_TIME, **options))
 
     def delete(self, key: str) -> None:
         """See `Store`."""
         with contextlib.suppress(Missing), self._told(key):
-            self._lib.delete(self._quick, key)
+            self._heard(lambda: self._lib.delete(self._quick, key))
 
     def sign(self, method: str, key: str, seconds: float) -> str:
         """See `Store`."""
@@ -114,6 +125,27 @@ class Bucket:
             url, path = f"{scheme}://{bucket}", f"{prefix}/{key}" if prefix else key
         with self._told(key):
             return self._lib.sign(_opened(url, 0), cast("HTTP_METHOD", method), path, timedelta(seconds=seconds))
+
+    def _heard(self, call: Callable[[], T]) -> T:
+        """What *call* gives; beside it Ctrl-C and a stop are heard, to which the library is deaf.
+
+        Raises:
+            Interrupted: `stop` was set.
+
+        """
+        got: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                got.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - handed to who waits
+                got.set_exception(error)
+
+        threading.Thread(target=work, name="runway-store", daemon=True).start()
+        while not wait([got], HEARD_WITHIN).done:
+            if self._stop is not None and self._stop.is_set():
+                raise Interrupted(f"Stopped while {self.name} was waited for")
+        return got.result()
 
     @contextlib.contextmanager
     def _told(self, key: str) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import threading
 from pathlib import Path, PurePosixPath
 
 from ..errors import SourceError, StoreError, WrongUse
@@ -19,15 +20,18 @@ SPARE = 1 << 30
 """Bytes of the disk that an input leaves free."""
 
 
-def open_store(name: str) -> Store:
+def open_store(name: str, stop: threading.Event | None = None) -> Store:
     """The store of that name.
+
+    Args:
+        stop: Ends the waiting for a bucket when set: `Interrupted`.
 
     Raises:
         SettingsError: It is a bucket, and the storage extra is not installed.
         StoreError: It cannot be opened.
 
     """
-    return Bucket(name) if is_remote(name) else Folder(Path(name))
+    return Bucket(name, stop) if is_remote(name) else Folder(Path(name))
 
 
 def split(url: str) -> tuple[str, str]:
@@ -49,17 +53,18 @@ def suffix_of(url: str) -> str:
     return PurePosixPath(split(url)[1]).suffix.lower()
 
 
-def fetch(url: str, folder: Path) -> Path:
+def fetch(url: str, folder: Path, stop: threading.Event | None = None) -> Path:
     """The object as a file below *folder*; fetched once, and again when the object has changed.
 
     Raises:
+        Interrupted: `stop` was set.
         SourceError: It cannot be had.
         SettingsError: The storage extra is not installed.
 
     """
     name, key = split(url)
     try:
-        store = open_store(name)
+        store = open_store(name, stop)
         for _ in range(3):
             facts = store.head(key)
             if facts is None:
