@@ -136,6 +136,7 @@ def test_a_signed_link_is_refused_before_anything_is_ordered(bucket, shop, provi
     result = shop(delivery="storage", provider=provider)
     assert result.warnings == (f"not by storage: the link answers HEAD with 403; {instead} instead",)
     assert (result.path.exists(), shop.creates, bucket.keys()) == (True, 1, [])
+    assert shop.sandbox.counters.upload_puts == (instead == "uploading")
 
 
 @pytest.fixture(name="cdn")

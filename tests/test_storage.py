@@ -170,6 +170,7 @@ def test_what_the_provider_could_not_read_goes_another_way(filed, cdn, broken, w
     assert why in warning
     assert warning.endswith(f"; {instead} instead")
     assert (cdn.fetched(), filed.creates, taken_away(cdn)) == ([], 1, True)
+    assert filed.sandbox.counters.upload_puts == (instead == "uploading")
 
 
 def test_a_link_that_breaks_after_the_probe_costs_nothing(filed, cdn):

@@ -196,7 +196,7 @@ def _wait(plan: Plan) -> str:
 
 def _how(plan: Plan) -> str:
     """How the clip goes to the provider."""
-    ways = {"upload": "inline, or uploaded where it does not fit", "storage": "by the delivery store, or else inline"}
+    ways = {"upload": "inline, or uploaded where it does not fit", "storage": "by the delivery store where that works"}
     return ways.get(plan.delivery, "inline")
 
 

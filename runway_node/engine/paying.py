@@ -115,7 +115,7 @@ def _carried(desk: Desk, order: Order, row: Attempt, supply: Supply, clip: Prepa
     size, model = clip.path.stat().st_size, order.model
     if size > inline_bytes(model) and model.upload_bytes is None:
         raise MediaError(f"The clip is {size / 1e6:.1f} MB, too large to go inline", "Run it again")
-    insist = order.policy.delivery == "upload"
+    insist = order.policy.delivery in {"upload", "storage"}
     return deliver_clip(desk.client(row), model, clip.path, insist=insist, stop=desk.stop, report=desk.report)
 
 
