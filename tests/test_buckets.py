@@ -15,7 +15,7 @@ import runway_node
 from runway_node import errors
 from runway_node.engine import lending
 from runway_node.sandbox import Fault
-from runway_node.storage import Missing, Taken, open_store
+from runway_node.storage import Missing, Taken, deliver, open_store
 
 from . import front
 from .seaweed import BUCKET
@@ -126,6 +126,20 @@ def test_a_bucket_that_is_not_there_is_said(bucket):
         open_store("s3://no-such-bucket-here").put(Path(__file__), "x.py")
 
 
+def test_a_file_is_delivered_once_and_over_nothing(bucket, tmp_path):
+    """The same bytes again are no error, others are, and `replace` is the word for it."""
+    path, url = tmp_path / "x.mp4", f"{bucket.url}/out/x.mp4"
+    path.write_bytes(b"mine")
+    deliver(path, url)
+    deliver(path, url)
+    path.write_bytes(b"other")
+    with pytest.raises(Taken):
+        deliver(path, url)
+    assert bucket.look("out/x.mp4") == b"mine"
+    deliver(path, url, replace=True)
+    assert bucket.look("out/x.mp4") == b"other"
+
+
 # delivery
 
 
@@ -134,7 +148,7 @@ def test_a_signed_link_is_refused_before_anything_is_ordered(bucket, shop, provi
     """It answers HEAD with 403, which Runway does not take: told, and the clip goes another way."""
     shop.values["delivery_store"] = bucket.url
     result = shop(delivery="storage", provider=provider)
-    assert result.warnings == (f"not by storage: the link answers HEAD with 403; {instead} instead",)
+    assert result.warnings == (f"not by storage: the signed link answers HEAD with 403; {instead} instead",)
     assert (result.path.exists(), shop.creates, bucket.keys()) == (True, 1, [])
     assert shop.sandbox.counters.upload_puts == (instead == "uploading")
 

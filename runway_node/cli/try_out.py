@@ -45,7 +45,9 @@ def sandbox(
     length_error: Annotated[int, typer.Option(help="Frames too many or too few in every answer.")] = 0,
     fetch_from: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="An origin that clips by URL are fetched from, such as http://127.0.0.1:8000."),
+        typer.Option(
+            metavar="ORIGIN", help="An origin that clips by URL are fetched from, such as http://127.0.0.1:8000."
+        ),
     ] = None,
     fault: Annotated[
         list[str] | None,

@@ -78,7 +78,7 @@ class Lender:
         try:
             store.put(clip, key)
             link = _link(self._settings, store, key, seconds)
-            why = preflight(row.base_url, link, clip.stat().st_size, URL_CHARS)
+            why = _tried(self._settings, row.base_url, link, clip.stat().st_size)
         except RunwayNodeError as error:
             why = error.what
         if why:
@@ -120,11 +120,17 @@ def probed(settings: Settings, base_url: str) -> str:
             probe.write_bytes(bytes(PROBE_BYTES))
             store.put(probe, key)
         try:
-            return preflight(base_url, _link(settings, store, key, 600.0), PROBE_BYTES, URL_CHARS)
+            return _tried(settings, base_url, _link(settings, store, key, 600.0), PROBE_BYTES)
         finally:
             store.delete(key)
     except RunwayNodeError as error:
         return error.what
+
+
+def _tried(settings: Settings, base_url: str, link: str, size: int) -> str:
+    """Why the provider could not read the link, "" where it can."""
+    why = preflight(base_url, link, size, URL_CHARS)
+    return why if settings.public_base_url else why.replace("the link", "the signed link", 1)
 
 
 def _store(settings: Settings) -> Store:

@@ -5,7 +5,7 @@ reads its own credentials), or a folder's absolute path. No name holds a key, an
 """
 
 from .base import Facts, Missing, Store, Taken
-from .carry import deliver, fetch, is_remote, occupied, open_store, split, suffix_of
+from .carry import deliver, fetch, is_remote, open_store, split, suffix_of
 
 __all__ = [
     "Facts",
@@ -15,7 +15,6 @@ __all__ = [
     "deliver",
     "fetch",
     "is_remote",
-    "occupied",
     "open_store",
     "split",
     "suffix_of",

@@ -14,7 +14,7 @@ from .base import Store, Taken
 from .bucket import Bucket
 from .folder import Folder
 
-__all__ = ["deliver", "fetch", "is_remote", "occupied", "open_store", "split", "suffix_of"]
+__all__ = ["deliver", "fetch", "is_remote", "open_store", "split", "suffix_of"]
 
 SPARE = 1 << 30
 """Bytes of the disk that an input leaves free."""
@@ -93,17 +93,6 @@ def _check_room(path: Path, size: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(path.parent).free < size + SPARE:
         raise SourceError(f"{size / 1e9:.1f} GB do not fit on the disk of {path.parent}", "Free some space")
-
-
-def occupied(url: str) -> bool:
-    """Whether there is an object at *url*.
-
-    Raises:
-        StoreError: Nobody can tell.
-
-    """
-    name, key = split(url)
-    return open_store(name).head(key) is not None
 
 
 def deliver(path: Path, url: str, *, replace: bool = False) -> None:
