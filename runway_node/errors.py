@@ -23,6 +23,7 @@
     |-- StillRunning                exit 1   our deadline passed; the task runs on, its id is told
     |-- NotFetched                  exit 1   the result is paid for but could not be fetched
     |   `-- Unusable                    it was, and is no usable video
+    |-- StoreError                  exit 1   a bucket or shared folder cannot be reached, or said no
     |-- MediaError                  exit 1   ffmpeg or the disk failed here, on this machine
     `-- Interrupted                 exit 130 you stopped it
 
@@ -210,6 +211,10 @@ class NotFetched(RunwayNodeError):
 
 class Unusable(NotFetched):
     """What the provider gives as the result is no usable video, or more than any answer can be; fetched twice."""
+
+
+class StoreError(RunwayNodeError):
+    """A store (a bucket, a shared folder) cannot be reached, denied it, or has no such object."""
 
 
 class MediaError(RunwayNodeError):

@@ -13,11 +13,11 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .errors import SettingsError
@@ -59,6 +59,11 @@ def _base_url(value: str) -> str:
     value = value.strip().rstrip("/")
     for tail in _KNOWN_TAILS:
         value = value.removesuffix(tail)
+    return _web_address(value)
+
+
+def _web_address(value: str) -> str:
+    value = value.strip().rstrip("/")
     parts = urlsplit(value)
     if not parts.hostname or parts.username or parts.query or parts.fragment:
         raise ValueError("a base URL is https://HOST, with no user, query or fragment")
@@ -68,6 +73,35 @@ def _base_url(value: str) -> str:
 
 
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+
+REMOTE = ("s3://", "gs://", "az://")
+"""How the names of buckets begin."""
+
+
+def is_remote(text: object) -> bool:
+    """Whether *text* names a bucket, or something in one, and no file."""
+    return isinstance(text, str) and text.startswith(REMOTE)
+
+
+def _store_name(value: object) -> object:
+    """A bucket's URL or a folder's absolute path, without an end that says nothing."""
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    if not is_remote(value):
+        folder = Path(value).expanduser()
+        if "://" in value or not folder.is_absolute():
+            raise ValueError("a store is s3://BUCKET/PREFIX, gs://, az://, or the absolute path of a folder")
+        return str(folder)
+    parts = urlsplit(value)
+    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("a store is s3://BUCKET/PREFIX: keys are the bucket's own variables' business, not the name's")
+    return value.rstrip("/")
+
+
+WebAddress = Annotated[str, BeforeValidator(_web_address)]
+StoreName = Annotated[str, BeforeValidator(_store_name)]
 
 
 def _both(name: str, variable: str) -> AliasChoices:
@@ -112,8 +146,20 @@ class Settings(BaseSettings):
     """Credits all runs of one account label may order in a UTC day; unset: no limit."""
     timeout: float = Field(1800.0, gt=0)
     """Seconds a task may run, time in the provider's queue apart."""
+    store: StoreName | None = None
+    """Where paid takes are kept too, for all machines that share the ledger: a bucket, or a shared folder."""
+    delivery_store: StoreName | None = None
+    """Where a clip may be put for the provider to read, and is removed from when its task ends."""
+    public_base_url: WebAddress | None = None
+    """Under which `delivery_store`'s objects can be read by anybody who knows their names; unset: links are signed."""
     models: tuple[dict[str, Any], ...] = ()
     """Rows added to, or laid over, the model table: `[[models]]` in the settings file (see `models.Model`)."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.delivery_store and not is_remote(self.delivery_store) and not self.public_base_url:
+            raise ValueError("a folder as delivery_store needs public_base_url: nobody can sign a link to it")
+        return self
 
     @field_validator("data_dir")
     @classmethod
@@ -203,6 +249,15 @@ def settings_path() -> Path:
     """The settings file: `RUNWAY_NODE_SETTINGS`, else `settings.toml` in the user's configuration folder."""
     named = os.environ.get("RUNWAY_NODE_SETTINGS")
     return Path(named) if named else platformdirs.user_config_path("runway-node", appauthor=False) / "settings.toml"
+
+
+def plain_http_buckets() -> bool:
+    """Whether the environment lets the storage library speak plain http, as to a server of one's own.
+
+    It reads these variables itself, and forgets them where it is given options of ours.
+    """
+    names = ("ALLOW_HTTP", "AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP")
+    return any(os.environ.get(name, "").lower() in {"1", "true", "yes", "on"} for name in names)
 
 
 def load_settings(**values: object) -> Settings:

@@ -135,3 +135,12 @@ def raw():
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def seaweed():
+    """A real S3 server, started by the first test that needs it."""
+    from .seaweed import Seaweed
+
+    with Seaweed() as server:
+        yield server

@@ -69,6 +69,15 @@ POINTS = {
 }  # fmt: skip
 """From the claim to the end; what the server alone sees is no point here: there the test sends the signal."""
 
+LENDING = {
+    "lending": Point(
+        "runway_node.storage.folder:Folder.put", after=False, within="runway_node.engine.lending:Lender.lend"
+    ),
+    "lent": Point("runway_node.engine.lending:Lender.lend", after=True),
+    "taken away": Point("runway_node.engine.lending:Lender.take_away", after=True),
+}
+"""The same where the clip goes by a store."""
+
 
 def wrap(name: str, around: Callable[..., Any]) -> None:
     """Put `around(real, ...)` in the place of the function that a "module:attribute" names."""
@@ -121,7 +130,7 @@ def slowed(real: Callable[..., Any], args: list[str], **keywords: Any) -> Any:
 
 def main(name: str, sign: str, *args: str) -> None:
     """Run the program; at a name that is no point, undisturbed."""
-    point = POINTS.get(name)
+    point = POINTS.get(name) or LENDING.get(name)
     if point is not None:
         arm(point, getattr(signal, sign))
         if point.name == FFMPEG:

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "runway_node"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 FLOORS = [
-    {"errors", "private"}, {"settings"}, {"models"}, {"media", "wire"}, {"planning", "client", "ledger"}, {"engine"},
-    {"hosts", "sandbox"}, {"templates"}, {"batch"}, {"__init__"}, {"cli"}, {"__main__"},
+    {"errors", "private"}, {"settings"}, {"models"}, {"media", "wire"}, {"planning", "client", "ledger", "storage"},
+    {"engine"}, {"hosts", "sandbox"}, {"templates"}, {"batch"}, {"__init__"}, {"cli"}, {"__main__"},
 ]  # fmt: skip
 """From the ground up. A room imports from lower floors only, and never from another room of its own floor."""
 

@@ -15,11 +15,15 @@ from ..errors import WrongUse
 if TYPE_CHECKING:
     from ..models import Keyframe, Policy, Step
 
-Source = Annotated[Path, typer.Argument(show_default=False, help="The clip.")]
+Source = Annotated[str, typer.Argument(show_default=False, help="The clip: a file, or s3://BUCKET/NAME.")]
 Prompt = Annotated[str, typer.Option("--prompt", "-p", help="What the clip should become.")]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="The result; its suffix says the container. Unset: in the data folder."),
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The result, a file or s3://BUCKET/NAME.mp4; its suffix says the container. Unset: in the data folder.",
+    ),
 ]
 Start = Annotated[str | None, typer.Option(help="Where to begin: seconds, or hh:mm:ss.mmm.")]
 End = Annotated[str | None, typer.Option(help="Where to end: seconds, or hh:mm:ss.mmm.")]
@@ -83,7 +87,7 @@ Timeout = Annotated[float | None, typer.Option(help="Seconds the task may run, t
 QueueTimeout = Annotated[float | None, typer.Option(help="Seconds to wait for a slot, then in the queue; unset: 24 h.")]
 OnTimeout = Annotated[str | None, typer.Option(help="detach (leave it running and tell its id) or cancel.")]
 OnInterrupt = Annotated[str | None, typer.Option(help="What Ctrl-C does to the task: cancel or detach.")]
-Delivery = Annotated[str | None, typer.Option(help="auto, inline or upload.")]
+Delivery = Annotated[str | None, typer.Option(help="How the clip is sent: auto, inline, upload or storage.")]
 Conform = Annotated[str | None, typer.Option(help="A wrong length is mended by: trim or retime.")]
 Reorder = Annotated[
     bool,

@@ -100,6 +100,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
     yield _ffmpeg()
     yield _folder(settings.data_dir)
     yield _ledger(settings)
+    yield from _stores(settings)
     yield _disk(settings.data_dir)
     yield Check("poll interval", None, f"{settings.poll_interval:g} s (never under 5 s against a real provider)")
 
@@ -175,6 +176,27 @@ def _ledger(settings: Settings) -> Check:
 
 def _open(calls: int) -> str:
     return f"{calls} call{'s' * (calls != 1)} open" + (": see runway-node tasks" if calls else "")
+
+
+def _stores(settings: Settings) -> Iterator[Check]:
+    """Whether they answer; and whether the provider could read a link into the one for clips."""
+    from ..engine.lending import probed
+    from ..storage import open_store
+
+    if settings.store:
+        try:
+            open_store(settings.store).head("runway-node-doctor")
+            yield Check("store", True, f"{settings.store}: takes are kept there too")
+        except RunwayNodeError as error:
+            yield Check("store", False, str(error))
+    if settings.delivery_store:
+        where = settings.public_base_url or "signed links"
+        try:
+            why = probed(settings, settings.base_url(settings.choose_provider()))
+        except SettingsError:
+            return
+        found = f"not read by providers: {why}" if why else "providers can read it"
+        yield Check("delivery store", not why, f"{settings.delivery_store}, by {where}: {found}")
 
 
 def _disk(folder: Path) -> Check:

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -53,7 +52,7 @@ def run(
 
 
 @contextlib.contextmanager
-def _told_where_over(show: Show, source: Path, step: Step, policy: Policy, span: flags.Span) -> Iterator[None]:
+def _told_where_over(show: Show, source: str, step: Step, policy: Policy, span: flags.Span) -> Iterator[None]:
     """An order that would cost too much is told with its plan."""
     try:
         yield
@@ -118,7 +117,7 @@ def tell_result(show: Show, result: Result) -> None:
     show.warnings(result.warnings)
     show.note(f"{result.frames} frames by {result.model} ({result.provider}), seed {result.seed}, {cost}")
     show.note(f"order {short(result.digest)}: {spent(result)}")
-    show.say(str(result.path))
+    show.say(result.url or str(result.path))
 
 
 def short(digest: str) -> str:
@@ -197,7 +196,8 @@ def _wait(plan: Plan) -> str:
 
 def _how(plan: Plan) -> str:
     """How the clip goes to the provider."""
-    return "inline" if plan.delivery == "inline" else "inline, or uploaded where it does not fit"
+    ways = {"upload": "inline, or uploaded where it does not fit", "storage": "by the delivery store where that works"}
+    return ways.get(plan.delivery, "inline")
 
 
 def standing(plan: Plan) -> str:

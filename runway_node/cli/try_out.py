@@ -43,6 +43,12 @@ def sandbox(
     daily: Annotated[int | None, typer.Option(help="Orders in 24 hours; unset: no limit.")] = None,
     link_seconds: Annotated[float, typer.Option(help="How long a link to a result works.")] = 86400.0,
     length_error: Annotated[int, typer.Option(help="Frames too many or too few in every answer.")] = 0,
+    fetch_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="An origin that clips by URL are fetched from, such as http://127.0.0.1:8000."
+        ),
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="JSON", help='What goes wrong, such as {"where": "poll", "kind": "stall", "seconds": 9}.'),
@@ -56,6 +62,7 @@ def sandbox(
         from ..sandbox import serve
 
         options = {name: value for name, value in given.items() if name not in {"port", "fault", "json", "debug"}}
+        options["fetch_from"] = fetch_from or ()
         faults = [_fault(text) for text in fault or ()]
         with contextlib.suppress(KeyboardInterrupt), serve(port=port, faults=faults, **options) as served:
             _tell_where(show, served)

@@ -68,18 +68,26 @@ def tls() -> ssl.SSLContext:
 
 
 class GuardedTransport(httpx.HTTPTransport):
-    """An `HTTPTransport` for URLs that others named."""
+    """An `HTTPTransport` for URLs that others named.
 
-    def __init__(self, base_url: str) -> None:
+    Args:
+        base_url: Whose origin may be anything.
+        near: Whether all of loopback may be reached too, where *base_url* is there itself.
+
+    """
+
+    def __init__(self, base_url: str, *, near: bool = False) -> None:
         # Connections go to addresses, and two hosts may share one: none is kept for the next host.
         super().__init__(verify=tls(), limits=httpx.Limits(max_keepalive_connections=0))
         self._own = httpx.URL(base_url)
+        self._near = near and is_loopback(base_url)
         proxy = urllib.request.getproxies().get("https")
         self._proxy = httpx.HTTPTransport(verify=tls(), proxy=proxy) if proxy else None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Connect to a judged address of the request's host, under the host's own name for TLS."""
-        if not same_origin(request.url, self._own):
+        near = self._near and is_loopback(str(request.url))
+        if not near and not same_origin(request.url, self._own):
             if request.url.scheme != "https":
                 raise ForbiddenAddress(f"{request.url.scheme}://{request.url.host} is not https", request=request)
             return self._to_judged(request)
@@ -125,11 +133,17 @@ class Outside:
 
     httpx logs the URLs it is given and keeps them in its errors, and a link's query is its signature: so httpx is
     given the link without it, and the connection gets the whole target.
+
+    Args:
+        base_url: The provider's.
+        ours: Whether the links are into a store of ours: then their path is a secret too.
+
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, ours: bool = False) -> None:
+        self._ours = ours
         self._client = httpx.Client(
-            transport=GuardedTransport(base_url),
+            transport=GuardedTransport(base_url, near=ours),
             timeout=httpx.Timeout(30.0, connect=10.0),
             follow_redirects=False,
             trust_env=False,
@@ -142,15 +156,22 @@ class Outside:
 
     @contextlib.contextmanager
     def open(
-        self, method: str, url: str, *, headers: Mapping[str, str], content: httpx.SyncByteStream | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: httpx.SyncByteStream | None = None,
+        follow: bool = True,
     ) -> Iterator[httpx.Response]:
-        """One exchange; a GET follows a few redirects, each judged anew."""
-        link = httpx.URL(url)
-        for _ in range(1 + (REDIRECTS if method == "GET" else 0)):
+        """One exchange; a GET follows a few redirects, each judged anew, unless it is told not to."""
+        link, follow = httpx.URL(url), follow and method == "GET"
+        for _ in range(1 + (REDIRECTS if follow else 0)):
             target = {"target": link.raw_path}
             plain = link.copy_with(query=None, fragment=None)
+            plain = plain.copy_with(path="/") if self._ours else plain
             with self._client.stream(method, plain, headers=headers, content=content, extensions=target) as response:
-                if not (method == "GET" and response.has_redirect_location):
+                if not (follow and response.has_redirect_location):
                     yield response
                     return
                 link = link.join(response.headers["location"])

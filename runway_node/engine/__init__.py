@@ -8,18 +8,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError, SourceError
+from ..errors import SettingsError, SourceError, WrongUse
 from ..media.shapes import Frames
 from ..models import Event, OnProgress, Policy, Result, Step, build
 from ..planning import Plan
 from ..settings import KEY_VARIABLES, Settings, load_settings
+from ..storage import is_remote, suffix_of
 from .books import export, gc, orders, spend, takes
-from .order import Seconds, decide
+from .finishing import variant_of
+from .order import Order, Seconds, decide
+from .remote import local_clip, put_out
 from .report import Report, hand_over
 from .resuming import attach, cancel, resume
 from .running import carry_out
@@ -62,9 +66,11 @@ def run(
     """Transform a clip and wait for it.
 
     Args:
-        source: A video file, or `Frames` that exist only in Python.
+        source: A video file, also as text that names it in a bucket ("s3://bucket/shot.mp4"), or `Frames` that exist
+            only in Python.
         step: What to order; text alone is its prompt.
-        out: Where the result goes; its ending decides the container. Unset: the data folder.
+        out: Where the result goes, a file or "s3://bucket/name.mp4"; its ending decides the container. Unset: the data
+            folder.
         start, end: The range in seconds: source frames [round(start*fps), round(end*fps)).
         policy: How it is carried out.
         settings: Keys and limits; unset: from the environment and the settings file.
@@ -78,16 +84,27 @@ def run(
         KeyboardInterrupt: Ctrl-C; the task was cancelled first where the provider can.
 
     """
-    where = _source(source)
-    step = build(Step, prompt=step) if isinstance(step, str) else step
-    target = None if out is None else Path(out)
     policy, settings = policy or Policy(), settings or load_settings()
+    where = _source(source, settings, stop)
+    step = build(Step, prompt=step) if isinstance(step, str) else step
     stop = stop if isinstance(stop, Stop) else Stop(stop)
     report = Report(on_progress)
     provider = settings.choose_provider(step.provider)
     order = decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest)
     with hear_ctrl_c(stop):
-        return carry_out(order, target, stop, report, force=force)
+        return _carry_out(order, out, stop, report, force=force)
+
+
+def _carry_out(
+    order: Order, out: str | os.PathLike[str] | None, stop: threading.Event, report: Report, *, force: bool
+) -> Result:
+    """The order's result at *out*: a file, or an object in a bucket."""
+    _check_is_path(out)
+    if isinstance(out, str) and is_remote(out):
+        variant = variant_of(order.policy, suffix_of(out), keep_rest=order.keep_rest)
+        make = functools.partial(carry_out, order, stop=stop, report=report, force=force)
+        return put_out(out, order.settings, variant, make, force=force)
+    return carry_out(order, None if out is None else Path(out), stop, report, force=force)
 
 
 def plan(
@@ -114,8 +131,8 @@ def plan(
         if any(settings.has_key(p) for p in KEY_VARIABLES):
             raise
         provider = "runway"
-    policy = policy or Policy()
-    return with_standing(decide(_source(source), step, start, end, policy, settings, provider, keep_rest=keep_rest))
+    policy, where = policy or Policy(), _source(source, settings)
+    return with_standing(decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest))
 
 
 async def run_async(
@@ -177,9 +194,18 @@ def _on_loop(loop: asyncio.AbstractEventLoop, listener: OnProgress | None, stop:
     return forward
 
 
-def _source(source: Source) -> Path | Frames:
+def _check_is_path(path: object) -> None:
+    """Refuse a bucket's URL that pathlib has taken apart: it would be a folder called "s3:"."""
+    if isinstance(path, os.PathLike) and is_remote(f"{os.fspath(path)}/".replace(":/", "://", 1)):
+        raise WrongUse(f"{path} is no file", "Give what lies in a bucket as text, not as a Path")
+
+
+def _source(source: Source, settings: Settings, stop: threading.Event | None = None) -> Path | Frames:
     if isinstance(source, Frames):
         return source
+    if isinstance(source, str) and is_remote(source):
+        return local_clip(source, settings, stop)
+    _check_is_path(source)
     try:
         return Path(source)
     except TypeError:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import Interrupted
 from ..media.content import Rendered
 from ..media.opener import cores
 from ..media.pictures import still
-from ..media.shapes import Frames
+from ..media.prepare import prepare
+from ..media.probe import probe as look
+from ..media.shapes import Cut, Frames
 from ..models import Picture
 from ..planning import Segment, cut_of, reach_back
 from .delivery import clip_budget
@@ -50,18 +53,32 @@ class Workbench:
     def clip(self, desk: Desk, segment: Segment) -> Prepared:
         """The segment's clip, encoded."""
         order = self._named.order
-        cut = cut_of(order.plan, segment, order.probe, clip_budget(order.model, order.plan))
+        cut = cut_of(order.plan, segment, order.probe, clip_budget(desk, order))
         there = self._clips.get(segment.index)
         if there is not None and there.cut == cut and there.path.exists():
             return there
         if isinstance(order.source, Frames) and len(order.plan.segments) > 1:
             self._wait_for_frames(desk, segment, order.source)
+            self._shrink(desk, segment, cut)
         else:
             # What is to be sent goes before what is here: the provider takes longer than we do.
             with self._encoders.take((0, segment.index), desk.stop):
                 path = clip_path(self._folder, segment)
                 self._clips[segment.index] = prepared(order, segment, order.source, path, desk)
         return self._clips[segment.index]
+
+    def _shrink(self, desk: Desk, segment: Segment, cut: Cut) -> None:
+        """Make a rendered clip smaller that is too large for the way it goes by now: its frames cannot be had again."""
+        there = self._clips[segment.index]
+        if there.path.stat().st_size <= cut.budget:
+            return
+        probe, path = look(there.path), self._folder / f"clip-{segment.index}-smaller.mp4"
+        with self._encoders.take((0, segment.index), desk.stop):
+            desk.report("preparing", f"encoding to {cut.budget / 1e6:.1f} MB")
+            whole = replace(cut, first=0, last=probe.frames, divide=1, clones=0)
+            prepare(there.path, probe, whole, path, stop=desk.stop)
+        there.path.unlink()
+        self._clips[segment.index] = Prepared(path=path, cut=cut)
 
     def _wait_for_frames(self, desk: Desk, segment: Segment, source: Frames) -> None:
         """Frames from Python are read once, in order, by a thread that waits for nothing else: a host holds a lock."""

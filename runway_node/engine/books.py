@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ..errors import NotFetched, OutputError, TaskGone, WrongUse
+from ..errors import OutputError, TaskGone, WrongUse
 from ..ledger import Attempt, Books, Ledger, OrderRow, TakeRow, rescue
-from ..media.conform import verify
 from ..media.content import file_hash
 from ..media.opener import settle
 from ..models import (
@@ -25,18 +24,18 @@ from ..models import (
     Result,
     Spend,
     SpendLine,
-    Take,
 )
 from ..settings import Provider, Settings, load_settings
 from .again import named_again, step_of
-from .collecting import restored
 from .desk import Desk
 from .fetching import take_path
 from .files import abandoned, beside, check_output, workshop
 from .finishing import already, finished, refused, variant_of
 from .fitting import Fitting, check_holds, suffix_for
+from .gathering import gathered, obtained
 from .obtaining import Obtained
 from .report import Report
+from .sharing import is_store
 from .stop import Stop
 
 ADVICE = {
@@ -90,7 +89,7 @@ def told(ledger: Ledger, row: Attempt, order: OrderRow) -> OpenOrder:
 
 
 def takes(source: str | os.PathLike[str] | None = None, *, settings: Settings | None = None) -> tuple[OwnedTake, ...]:
-    """Every paid result that is owned, newest first.
+    """Every paid result that is owned, newest first; one that is here is not listed again for a shared store.
 
     Args:
         source: Only those of this clip, whatever it is called now.
@@ -102,13 +101,17 @@ def takes(source: str | os.PathLike[str] | None = None, *, settings: Settings | 
     settings = settings or load_settings()
     content = None if source is None else file_hash(Path(source))
     with Ledger(settings, create=False) as ledger:
-        return tuple(_owned(ledger, *one) for one in Books(ledger).owned(content))
+        found = Books(ledger).owned(content)
+        here = {row.key for take, row, _ in found if take.store == ledger.store}
+        return tuple(_owned(ledger, *one) for one in found if one[1].key not in here or one[0].store == ledger.store)
 
 
 def _owned(ledger: Ledger, take: TakeRow, row: Attempt, order: OrderRow) -> OwnedTake:
     step = step_of(order)
     ours = take.store == ledger.store
-    path = (ledger.settings.data_dir if ours else Path(take.store.partition(":")[2])) / take.path
+    # A take in a shared store comes to the same place here.
+    near = ours or is_store(take.store)
+    path = (ledger.settings.data_dir if near else Path(take.store.partition(":")[2])) / take.path
     return OwnedTake(
         digest=order.digest,
         segment=row.position,
@@ -191,35 +194,8 @@ def _only(desk: Desk, rows: list[tuple[Attempt, OrderRow]]) -> Attempt:
     return rows[0][0]
 
 
-def gathered(desk: Desk, order: OrderRow) -> list[Obtained]:
-    """The takes of all the order's calls, as they are here.
-
-    Raises:
-        NotFetched: One is not here.
-
-    """
-    return [_obtained(desk, row) for row, _ in desk.books.calls(order.digest)]
-
-
-def _obtained(desk: Desk, row: Attempt) -> Obtained:
-    """The call's take, as it is here."""
-    if restored(desk, row):
-        row = desk.ledger.current(row)
-    kept = desk.ledger.takes_of(row)
-    here = next((take for take in kept if (desk.settings.data_dir / take.path).is_file()), None)
-    if row.state != "stored" or here is None:
-        away = [take.store for take in kept if take.store != desk.ledger.store]
-        where = f"it is kept at {away[0]}" if away else f"it is {row.state}"
-        raise NotFetched(f"Order {desk.books.name_of(row)} has no take here: {where}", "See runway-node tasks")
-    path, task_id = desk.settings.data_dir / here.path, row.task_id or ""
-    if file_hash(path) != here.sha256:
-        raise NotFetched(f"The take {path} is damaged", "Run the same order again: it is fetched again, unpaid")
-    take = Take(path=path, sha256=here.sha256, task_id=task_id, credits=row.cost)
-    return Obtained(take, verify(path, task_id), before=True)
-
-
 def _untouched(desk: Desk, order: OrderRow, row: Attempt, out: Path | None, *, force: bool) -> Result:
-    got = _obtained(desk, row)
+    got = obtained(desk, row)
     if out is not None:
         _copy(desk, got, out, force=force)
     return Result(
@@ -279,11 +255,11 @@ def gc(
     dry_run: bool = True,
     settings: Settings | None = None,
 ) -> Freed:
-    """Free what can be made again: finished files, and what dead runs left.
+    """Free what can be made again: finished files, and what dead runs left. Only here: shared stores are left alone.
 
     Args:
         takes: Paid takes too; then *older_than* must be given. An order whose take is gone is lost: having it again
-            means paying again.
+            means paying again. Where a shared store (or another machine) has the take, it stays owned.
         older_than: Only takes stored longer ago than this.
         dry_run: Only say what would be freed.
 

@@ -19,6 +19,7 @@ from ..models import Policy, Take
 from ..wire import Task, task_error
 from .desk import Desk, interval_of, orphaned_sandbox
 from .fetching import fetch, take_path
+from .sharing import from_stores, share
 from .waiting import Deadlines, Stopped, wait
 
 
@@ -88,10 +89,13 @@ def _there(desk: Desk, row: Attempt) -> tuple[Take, Probe] | None:
 
 
 def _kept_at(desk: Desk, row: Attempt, path: Path, sha256: str) -> Take:
-    """The take at *path*, checked and synced, written down; then the remote task deleted, where that was asked for."""
+    """The take at *path*, checked and synced, written down; then put where it is shared, the remote task deleted."""
+    desk.lender.take_away(row, desk.report)  # before it is stored: after that nobody looks for it
     row = desk.keep(row, path.relative_to(desk.settings.data_dir).as_posix(), sha256, path.stat().st_size)
+    take = Take(path=path, sha256=sha256, task_id=row.task_id or "", credits=row.cost)
+    share(desk, row, take)
     clear_remote(desk, row)
-    return Take(path=path, sha256=sha256, task_id=row.task_id or "", credits=row.cost)
+    return take
 
 
 def ended(desk: Desk, row: Attempt, error: TaskEnded) -> None:
@@ -236,12 +240,22 @@ def owned(desk: Desk, row: Attempt) -> tuple[Take, Probe] | None:
         if desk.stop.wait(0.2):
             raise Interrupted("Stopped while another run mends the order's take", "That run goes on")
         return None
+    notes: list[str] = []
+    if (got := from_stores(desk, held, notes)) is not None:
+        with contextlib.suppress(RunwayNodeError):
+            desk.ledger.let_go(held)
+        return got
+    if notes:
+        desk.report.warn(f"the paid take cannot be had from {'; '.join(notes)}; fetching it from task {row.task_id}")
     elsewhere = next((take for take in kept if take.store != desk.ledger.store), None)
     path = desk.settings.data_dir / (here or kept[0]).path if kept else Path()
     why = "is damaged" if path.is_file() else "is missing"
     if elsewhere is None or here is not None:
         desk.report.warn(f"the paid take {path} {why}; fetching it again from task {row.task_id}")
-    return _mended(desk, held, elsewhere, path, why)
+    mended = _mended(desk, held, elsewhere, path, why, notes)
+    if notes:
+        share(desk, held, mended[0], again=True)
+    return mended
 
 
 def restored(desk: Desk, row: Attempt) -> bool:
@@ -254,6 +268,14 @@ def restored(desk: Desk, row: Attempt) -> bool:
     return True
 
 
+def shared(desk: Desk, row: Attempt) -> None:
+    """The stored call's take put into the shared store too, where it is whole here and not there yet."""
+    if desk.settings.store is None or desk.settings.store in {take.store for take in desk.ledger.takes_of(row)}:
+        return
+    if (take := _whole(desk, row)) is not None:
+        share(desk, row, take)
+
+
 def _whole(desk: Desk, row: Attempt) -> Take | None:
     """The stored call's take, where this data folder has its file and its hash is right."""
     for take in desk.ledger.takes_of(row):
@@ -263,7 +285,9 @@ def _whole(desk: Desk, row: Attempt) -> Take | None:
     return None
 
 
-def _mended(desk: Desk, row: Attempt, elsewhere: TakeRow | None, path: Path, why: str) -> tuple[Take, Probe]:
+def _mended(
+    desk: Desk, row: Attempt, elsewhere: TakeRow | None, path: Path, why: str, notes: list[str]
+) -> tuple[Take, Probe]:
     try:
         client, task_id = desk.client(row), row.task_id or ""
         if row.delete_remote == 2 and _denied(client, task_id):
@@ -277,8 +301,8 @@ def _mended(desk: Desk, row: Attempt, elsewhere: TakeRow | None, path: Path, why
         if elsewhere is not None:
             raise NotFetched(
                 f"The paid take of order {row.order_digest[:12]} is kept at {elsewhere.store}, in {elsewhere.path}, "
-                f"and the provider does not have it any more",
-                "Copy it here, below the data folder, under the same name",
+                f"and the provider does not have it any more{_noted(notes)}",
+                "Make it reachable, or copy it here, below the data folder, under the same name",
                 task_id=row.task_id,
             ) from error
         if isinstance(error, NotFetched):
@@ -293,6 +317,11 @@ def _mended(desk: Desk, row: Attempt, elsewhere: TakeRow | None, path: Path, why
     finally:
         with contextlib.suppress(RunwayNodeError):
             desk.ledger.let_go(row)
+
+
+def _noted(notes: list[str]) -> str:
+    """Why the stores did not serve."""
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _denied(client: Client, task_id: str) -> bool:

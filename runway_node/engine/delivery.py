@@ -14,11 +14,14 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.nap import sleep_using_event
 
 from ..client import Client, Later
-from ..errors import Interrupted, Unreachable
+from ..errors import Interrupted, StoreError, Unreachable
+from ..ledger import Attempt
 from ..media.pictures import data_uri_bytes, picture_bytes
 from ..models import Model, Picture, Step
 from ..planning import Plan, Segment
 from ..wire import Clock, create_body
+from .desk import Desk
+from .order import Order
 from .report import Report
 
 T = TypeVar("T")
@@ -70,10 +73,50 @@ def again(what: Callable[[], T], stop: threading.Event, report: Report, *, base:
         raise error.cause or Unreachable(error.what, "Nothing was ordered; try again later") from error
 
 
-def clip_budget(model: Model, plan: Plan) -> int:
-    """Bytes the sent clip may have: the upload's limit where there is one, else what fits a data URI."""
-    inline = data_uri_bytes("video/mp4", model.inline_chars)
-    return model.upload_bytes if plan.delivery == "upload" and model.upload_bytes else inline
+def clip_budget(desk: Desk, order: Order) -> int:
+    """Bytes the sent clip may have, by the way it will go: the link's, the upload's or the data URI's limit."""
+    model = order.model
+    if lends(desk, order):
+        return model.url_bytes
+    if order.plan.delivery != "inline" and model.upload_bytes:
+        return model.upload_bytes
+    return inline_bytes(model)
+
+
+def inline_bytes(model: Model) -> int:
+    """Bytes of the largest clip that goes into the order itself."""
+    return data_uri_bytes("video/mp4", model.inline_chars)
+
+
+def lends(desk: Desk, order: Order) -> bool:
+    """Whether clips go by the store; why not, where they should, is told."""
+    if order.plan.delivery != "storage":
+        return False
+    why = desk.lender.why_not(order.settings.base_url(order.plan.provider))
+    if why:
+        _tell_why(desk, order, why)
+    return not why
+
+
+def _tell_why(desk: Desk, order: Order, why: str) -> None:
+    instead = "inlining" if order.model.upload_bytes is None else "uploading"
+    desk.report.warn(f"not by storage: {why}; {instead} instead")
+
+
+def lent_clip(desk: Desk, order: Order, row: Attempt, clip: Path) -> str | None:
+    """The link to the clip in the store; None where it goes another way."""
+    size = clip.stat().st_size
+    wanted = order.policy.delivery == "storage" or size > inline_bytes(order.model)
+    if not wanted or not lends(desk, order):
+        return None
+    desk.report("delivering", f"putting {size / 1e6:.1f} MB into {order.settings.delivery_store}")
+    seconds = order.policy.queue_timeout + (order.policy.timeout or order.settings.timeout) + 3600.0
+    try:
+        return desk.lender.lend(row, clip, seconds)
+    except StoreError as error:
+        desk.lender.take_away(row, desk.report)
+        _tell_why(desk, order, error.what)
+        return None
 
 
 def deliver_clip(
@@ -81,7 +124,7 @@ def deliver_clip(
 ) -> str | Path:
     """The clip as the order will carry it: itself, to be inlined, or the URI of its upload."""
     size = clip.stat().st_size
-    fits = size <= data_uri_bytes("video/mp4", model.inline_chars)
+    fits = size <= inline_bytes(model)
     if model.upload_bytes is None or (fits and not insist) or size < UPLOAD_FLOOR:
         return clip
     report("delivering", f"uploading {size / 1e6:.1f} MB")

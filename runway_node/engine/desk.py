@@ -14,6 +14,7 @@ from ..errors import LedgerError, RunwayNodeError, SettingsError
 from ..ledger import Attempt, Books, Ledger, Moved, State
 from ..models import Phase
 from ..settings import KEY_VARIABLES, Settings
+from .lending import Lender
 from .report import Report
 from .turns import line_of
 
@@ -21,6 +22,9 @@ log = logging.getLogger("runway_node")
 
 LEAST_POLL = 5.0
 """Seconds between two looks that Runway asks for (its API documentation); less is used on loopback only."""
+
+OVER: frozenset[State] = frozenset({"refused", "failed", "cancelled", "expired"})
+"""Nobody reads the clip of these any more; that of a task which succeeded goes once its result is at home."""
 
 
 @dataclass(slots=True)
@@ -55,6 +59,7 @@ class Desk:
         self.report = report
         self.line = line_of(ledger)
         self.rank = self.line.arrived()
+        self.lender = Lender(settings, ledger)
         self._clients: dict[tuple[str, str, str], Client] = {}
         self._behind: dict[tuple[str, str, int], Behind] = {}
 
@@ -71,6 +76,7 @@ class Desk:
         """The same desk with clients of its own, telling somebody else or hearing another stop."""
         desk = Desk(self.settings, self.ledger, self.token, stop or self.stop, report or self.report)
         desk._behind, desk.rank = self._behind, self.rank
+        desk.lender = self.lender
         return desk
 
     def hearing(self, stop: threading.Event) -> Desk:
@@ -153,6 +159,8 @@ class Desk:
             self.report.warn(f"the ledger could not be told that the call is {to} ({fault.what})")
         self.line.freed.set()  # it may have held a slot
         self.tell(row, to, message, credits=row.cost)
+        if to in OVER:
+            self.lender.take_away(row, self.report)
         return row
 
     def unmoved(self, row: Attempt) -> None:

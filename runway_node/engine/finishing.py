@@ -159,7 +159,7 @@ def _note(desk: Desk, fitting: Fitting, got: Sequence[Obtained], stored: Path) -
 
 def _facts(result: Result, data_dir: Path) -> str:
     """The result as the ledger keeps it: its files by where they are in the data folder, which may be moved."""
-    told = result.model_dump(mode="json", exclude={"path", "spent", "owned"})
+    told = result.model_dump(mode="json", exclude={"path", "spent", "owned", "url"})
     for take in told["takes"]:
         take["path"] = Path(take["path"]).relative_to(data_dir).as_posix()
     return json.dumps(told)

@@ -19,6 +19,7 @@ from .collecting import clear_remote, collect, owned, restored, to_clear
 from .desk import Desk, orphaned_sandbox
 from .order import Named, limits_of
 from .paying import Supply, explained, pay
+from .sharing import share
 from .stop import Stop
 
 LOOK_AGAIN = 0.5
@@ -153,6 +154,8 @@ class Obtaining:
                 desk.tell(row, "owned", f"task {row.task_id} was ordered before; going on with it")
                 return Obtained(*collect(desk, to_clear(desk, row, policy), policy), before=True)
         desk.tell(row, "claimed")
+        if claim.verdict == "claim":
+            desk.lender.first(row)
         if claim.before is not None and claim.before.state != "refused":
             desk.report.warn(_anew(claim.before))
         sent = pay(desk.hearing(self.halt), self._named, row, self._supply)
@@ -163,6 +166,7 @@ def _owned(desk: Desk, row: Attempt, policy: Policy) -> Obtained | None:
     kept = owned(desk, row)
     if kept is None:
         return None
+    share(desk, row, kept[0])
     clear_remote(desk, to_clear(desk, row, policy))
     desk.ledger.adopt(desk.ledger.current(row), desk.token)  # gc leaves alone what a run is about
     desk.tell(row, "owned", f"the take was paid before: {kept[0].path}", credits=row.cost)

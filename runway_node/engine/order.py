@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -10,7 +11,7 @@ from typing import TypeGuard
 
 from pydantic import ValidationError
 
-from ..errors import LedgerError, SourceError, StepError
+from ..errors import LedgerError, SettingsError, SourceError, StepError, StoreError
 from ..ledger import Call, Ledger, OrderRow
 from ..media.content import file_hash, picture_content
 from ..media.pictures import picture_bytes
@@ -20,6 +21,7 @@ from ..media.shapes import Frames, Probe
 from ..models import Limits, Model, Picture, Policy, Step, check, find_model, model_table
 from ..planning import MAX_SECONDS, Plan, bounds_of, check_keyframes, make_plan, windows
 from ..settings import Provider, Settings, origin_of
+from ..storage import open_store
 from .identity import digest_of, seed_of, segment_digest
 
 Seconds = float | Fraction | None
@@ -95,13 +97,15 @@ def decide(
     check(step, model, model_table(settings))
     if policy.delivery == "upload" and model.upload_bytes is None:
         raise SourceError(f"{provider} has no upload", 'Leave delivery at "auto"')
+    if policy.delivery == "storage":
+        _check_lends(settings)
     if policy.delete_remote and provider != "runway":
         raise StepError(f"{provider} cannot delete a task", "Leave delete_remote out")
     if keep_rest and isinstance(source, Frames):
         raise SourceError("The rest of frames from Python cannot be kept", "Give a file, or leave keep_rest out")
     before = stamp(source, step)
     probe = source.probe() if isinstance(source, Frames) else look(source)
-    plan = make_plan(probe, step, model, policy, start=start, end=end)
+    plan = make_plan(probe, step, model, policy, start=start, end=end, lends=settings.delivery_store is not None)
     check_keyframes(plan, step, model)
     if keep_rest and ((plan.width, plan.height) != (probe.width, probe.height) or probe.hdr):
         other = "standard range" if probe.hdr else f"{plan.width}x{plan.height}"
@@ -113,6 +117,14 @@ def decide(
         source=source, probe=probe, step=step, model=model, plan=plan, policy=policy, settings=settings,
         stamp=before, span=(start, end), keep_rest=keep_rest,
     )  # fmt: skip
+
+
+def _check_lends(settings: Settings) -> None:
+    """Refuse delivery by storage where there is none."""
+    if settings.delivery_store is None:
+        raise SettingsError("There is no store to deliver by", "Set RUNWAY_NODE_DELIVERY_STORE, or leave delivery out")
+    with contextlib.suppress(StoreError):  # the run says it, and goes another way
+        open_store(settings.delivery_store)
 
 
 def to_look_at(order: Order) -> list[tuple[int, int]]:
@@ -135,7 +147,8 @@ def at_scenes(order: Order, stop: threading.Event | None = None) -> Order:
         return order
     cuts = scene_cuts(order.source, order.probe, spans, stop=stop)
     start, end = order.span
-    plan = make_plan(order.probe, order.step, order.model, order.policy, start=start, end=end, cuts=cuts)
+    lends = order.settings.delivery_store is not None
+    plan = make_plan(order.probe, order.step, order.model, order.policy, start=start, end=end, cuts=cuts, lends=lends)
     check_keyframes(plan, order.step, order.model)
     return replace(order, plan=plan)
 

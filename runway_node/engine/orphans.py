@@ -67,7 +67,8 @@ class Orphans:
                 self._ended(row, task_gone(row.task_id))
             return
         if task.status == "succeeded":
-            self._quiet.move(row, "succeeded", cost=task.credits)
+            done = self._quiet.move(row, "succeeded", cost=task.credits)
+            self._desk.lender.take_away(done, self._desk.report)
         elif task.ended:
             self._ended(row, task_error(task))
 

@@ -19,7 +19,15 @@ from ..media.shapes import Cut, Frames
 from ..models import Picture
 from ..planning import Segment, cut_of, step_for
 from ..wire import Created
-from .delivery import again, clip_budget, deliver_clip, deliver_pictures, order_fields
+from .delivery import (
+    again,
+    clip_budget,
+    deliver_clip,
+    deliver_pictures,
+    inline_bytes,
+    lent_clip,
+    order_fields,
+)
 from .desk import Desk
 from .order import Named, Order
 from .slots import wait_for_slot
@@ -45,7 +53,7 @@ class Supply(Protocol):
 
 def prepared(order: Order, segment: Segment, source: Path | Frames, path: Path, desk: Desk) -> Prepared:
     """Encode a segment's clip to *path*."""
-    cut = cut_of(order.plan, segment, order.probe, clip_budget(order.model, order.plan))
+    cut = cut_of(order.plan, segment, order.probe, clip_budget(desk, order))
     desk.report("preparing", f"encoding {cut.frames} frames of {cut.width}x{cut.height}")
     prepare(
         source,
@@ -71,7 +79,10 @@ def pay(desk: Desk, named: Named, row: Attempt, supply: Supply) -> Attempt:
     segment = named.plan.segments[row.position]
     try:
         send = _ready(desk, named, row, segment, supply)
-    except (Interrupted, Moved, LedgerError):
+    except Interrupted:
+        desk.lender.take_away(row, desk.report)
+        raise
+    except (Moved, LedgerError):
         raise
     except RunwayNodeError as error:
         desk.move(row, "refused", error.what, error)
@@ -85,14 +96,27 @@ def _ready(desk: Desk, named: Named, row: Attempt, segment: Segment, supply: Sup
     clip = supply.clip(desk, segment)
     step = step_for(order.plan, segment, order.step, supply.guide(desk, segment))
     pictures = deliver_pictures(client, step, order.model, desk.stop, desk.report)
-    insist = order.policy.delivery == "upload"
-    carried = deliver_clip(client, order.model, clip.path, insist=insist, stop=desk.stop, report=desk.report)
+    carried = _carried(desk, order, row, supply, clip)
     fields = order_fields(step, order.model, order.plan, segment, named.row.seed, pictures)
     try:
         body = order_body(fields, order.model.clip_field, carried)
     except OSError as error:
         raise MediaError(f"The encoded clip cannot be read ({error.strerror})", "Run it again") from error
     return lambda: client.submit(body, order.model.name)
+
+
+def _carried(desk: Desk, order: Order, row: Attempt, supply: Supply, clip: Prepared) -> str | Path:
+    """The clip as the body holds it: a link, an upload's URI, or itself."""
+    link = lent_clip(desk, order, row, clip.path)
+    if link is not None:
+        return link
+    # By another way it may have to be smaller.
+    clip = supply.clip(desk, order.plan.segments[row.position])
+    size, model = clip.path.stat().st_size, order.model
+    if size > inline_bytes(model) and model.upload_bytes is None:
+        raise MediaError(f"The clip is {size / 1e6:.1f} MB, too large to go inline", "Run it again")
+    insist = order.policy.delivery in {"upload", "storage"}
+    return deliver_clip(desk.client(row), model, clip.path, insist=insist, stop=desk.stop, report=desk.report)
 
 
 def _send(desk: Desk, row: Attempt, order: Order, send: Callable[[], Created]) -> Attempt:
@@ -116,6 +140,7 @@ def _send(desk: Desk, row: Attempt, order: Order, send: Callable[[], Created]) -
     except Interrupted:
         if row.state == "intent":
             desk.move(row, "claimed", "stopped before it was sent")
+        desk.lender.take_away(row, desk.report)
         raise
     except (Moved, LedgerError):
         raise

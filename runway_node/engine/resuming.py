@@ -14,12 +14,13 @@ from ..ledger import PAID, Attempt, Ledger, OrderRow, State
 from ..models import Event, Finished, OnProgress, OpenOrder, Policy
 from ..settings import BASE_URL_VARIABLES, KEY_VARIABLES, Settings, load_settings
 from .again import named_again, step_of
-from .books import gathered, told
-from .collecting import clear_remote, collect, left, restored
+from .books import told
+from .collecting import clear_remote, collect, left, restored, shared
 from .desk import Desk
 from .files import workshop
 from .finishing import already, finished, variant_of
 from .fitting import Fitting, suffix_for
+from .gathering import gathered
 from .obtaining import Obtained
 from .report import Report
 from .stop import Stop, hear_ctrl_c
@@ -83,6 +84,8 @@ def resume(
         for row, _ in desk.books.latest(["expired"]):
             restored(desk, row)
         for row, _ in desk.books.latest(["stored"]):
+            if not stop.is_set():
+                shared(desk, row)
             clear_remote(desk, row)
         if stop.is_set():
             raise Interrupted("Stopped", "What is not here yet runs on: resume again")

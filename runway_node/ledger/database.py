@@ -38,8 +38,8 @@ SESSION = {
     "synchronous_commit": "on", "idle_in_transaction_session_timeout": 20_000,
     "tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3,
 }  # fmt: skip
-"""For each session on Postgres: what is committed is on its disk; a client that is gone loses its locks in a minute; one
-that stands still within a write loses it before others lose their patience."""
+"""For each session on Postgres: what is committed is on its disk; a client that is gone loses its locks in a minute,
+and one that stands still within a write loses it before others lose their patience."""
 
 ALIVE = {
     "connect_timeout": 10, "tcp_user_timeout": 30_000,

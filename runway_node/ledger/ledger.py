@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from ..errors import LedgerError, RunwayNodeError, WrongUse, facts
 from ..models import Limits, check_limits
 from . import rescue, rows
 from .records import Attempt, Call, Claim, OrderRow, Sending, Terms
 from .rows import same
-from .schema import attempts, orders, takes
-from .shelf import names
+from .schema import attempts, orders
+from .shelf import names, put_take
 from .states import IN_FLIGHT, PAID, PAYS, STUCK, State, Verdict, may, verdict
 from .who import Who
 
@@ -257,11 +257,7 @@ class Ledger(Who):
         """The take is checked, whole and synced at *path* below the data folder: stored."""
         with self.database.write() as conn:
             now = self.database.now(conn)
-            key = {"scope": row.scope, "segment": row.segment, "attempt": row.attempt, "store": self.store}
-            what = {"path": path, "sha256": sha256, "size": size, "stored": now}
-            changed = conn.execute(update(takes).where(*same(takes, key)).values(what))
-            if changed.rowcount == 0:
-                conn.execute(insert(takes).values(key | what))
+            put_take(conn, row, self.store, {"path": path, "sha256": sha256, "size": size, "stored": now})
             if rows.current(conn, row).state == "stored":
                 return rows.current(conn, row)
             return self._move(conn, row, "stored", None, {})

@@ -129,7 +129,8 @@ class Claim:
 class TakeRow:
     """A paid file: `path` is relative to the data folder that has it; `size` in bytes.
 
-    `store` says which folder that is, as "host:folder"; "" is the one that the ledger lies in.
+    `store` says which folder that is, as "host:folder"; "" is the one that the ledger lies in. One that machines share
+    is named as the setting names it: a bucket's URL, or a folder's path.
     """
 
     segment: str

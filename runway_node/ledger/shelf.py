@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from .database import Database
 from .records import Attempt, ResultRow, TakeRow
@@ -30,6 +30,12 @@ class Shelf:
         """Where the call's take is, this data folder first."""
         found = [TakeRow(**one) for one in self._all(select(takes).where(*same(takes, names(row))))]
         return sorted(found, key=lambda take: take.store != self.store)
+
+    def also(self, row: Attempt, store: str, path: str, sha256: str, size: int) -> None:
+        """The call's take is kept in a shared store too, at *path* there."""
+        with self.database.write() as conn:
+            now = self.database.now(conn)
+            put_take(conn, row, store, {"path": path, "sha256": sha256, "size": size, "stored": now})
 
     def forget_take(self, row: Attempt) -> int:
         """The data folder has the call's take no longer; how many others do."""
@@ -61,6 +67,13 @@ class Shelf:
             return []
         with self.database.read() as conn:
             return list(conn.execute(query).mappings())
+
+
+def put_take(conn: Connection, row: Attempt, store: str, what: dict[str, Any]) -> None:
+    """Write down where a take is, over what was written before."""
+    key = {**names(row), "store": store}
+    if conn.execute(update(takes).where(*same(takes, key)).values(what)).rowcount == 0:
+        conn.execute(insert(takes).values(key | what))
 
 
 def names(row: Attempt) -> dict[str, Any]:

@@ -91,6 +91,10 @@ class Who(Shelf):
         """What tells one API key from another without telling the key."""
         return hmac.new(self._secret.encode(), f"{origin}\0{key}".encode(), hashlib.sha256).hexdigest()[:32]
 
+    def unguessable(self, *parts: str) -> str:
+        """A name that nobody can guess, and that this ledger always makes again of the same parts."""
+        return hmac.new(self._secret.encode(), "\0".join(parts).encode(), hashlib.sha256).hexdigest()[:40]
+
     @functools.cached_property
     def _secret(self) -> str:
         with self.database.read() as conn:

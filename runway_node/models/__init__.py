@@ -6,13 +6,14 @@ from .limits import Limits, check_limits, dollars_of, price_text, sum_known
 from .outcome import Event, OnProgress, Phase, Result, Take
 from .picture import Keyframe, Picture, as_picture
 from .step import MAX_SEED, Policy, Step, build
-from .table import DEFAULT_MODELS, DOLLARS_PER_CREDIT, MODELS, Model, check, find_model, model_table
+from .table import DEFAULT_MODELS, DOLLARS_PER_CREDIT, MODELS, URL_CHARS, Model, check, find_model, model_table
 
 __all__ = [
     "DEFAULT_MODELS",
     "DOLLARS_PER_CREDIT",
     "MAX_SEED",
     "MODELS",
+    "URL_CHARS",
     "Event",
     "Finished",
     "Freed",

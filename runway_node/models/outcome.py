@@ -74,7 +74,8 @@ class Result(Frozen):
     """What one run gives.
 
     Args:
-        path: The finished file.
+        path: The finished file; where it was to go into a bucket, the one that is kept in the data folder.
+        url: Where in a bucket it was put, if it was to be.
         frames: How many frames it has: those of the range that was asked for, with `keep_rest` the whole clip's.
         takes: What was paid for, as the providers made it.
         cost: Credits the provider says were charged for its takes; None where it does not say.
@@ -98,3 +99,4 @@ class Result(Frozen):
     provider: Provider
     model: str
     warnings: tuple[str, ...] = ()
+    url: str = ""

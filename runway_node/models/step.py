@@ -90,7 +90,9 @@ class Policy(Frozen):
         queue_timeout: Seconds to wait for a free slot, and then in the provider's queue.
         on_timeout: "detach" leaves the task running and tells its id; "cancel" cancels it where the provider can.
         on_interrupt: The same for Ctrl-C and a host's Stop.
-        delivery: "auto" inlines what fits and uploads the rest; "inline" and "upload" insist.
+        delivery: "auto" inlines what fits and uploads the rest, or where the provider has no uploads puts it into the
+            setting `delivery_store`; "inline" and "upload" insist; "storage" tries that store first. A store's link is
+            tried before anything is ordered: what the provider could not read goes the other ways, with a warning.
         conform: "trim" cuts or extends a wrong tail; "retime" stretches the answer over the range.
         allow_sdr: Accept that an HDR (PQ or HLG) source comes back in standard range.
         reorder: Order again, and pay again, what cannot be had any more: a task that expired, a take that is lost.
@@ -106,7 +108,7 @@ class Policy(Frozen):
     queue_timeout: float = Field(default=24 * 3600.0, gt=0)
     on_timeout: Literal["detach", "cancel"] = "detach"
     on_interrupt: Literal["cancel", "detach"] = "cancel"
-    delivery: Literal["auto", "inline", "upload"] = "auto"
+    delivery: Literal["auto", "inline", "upload", "storage"] = "auto"
     conform: Literal["trim", "retime"] = "trim"
     allow_sdr: bool = False
     reorder: bool = False

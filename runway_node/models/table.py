@@ -25,6 +25,12 @@ DATA_URI_CHARS = 5 * 1024 * 1024
 UPLOAD_BYTES = 200_000_000
 """Largest upload Runway documents ("200 MB"; read as decimal, the smaller)."""
 
+URL_BYTES = 32_000_000
+"""Largest clip Runway documents for a URL ("32 MB", its inputs page; read as decimal, the smaller)."""
+
+URL_CHARS = 2048
+"""Longest URL, Runway's description of 2026-08."""
+
 
 class Model(Frozen):
     """What one model of one provider accepts and costs.
@@ -41,6 +47,7 @@ class Model(Frozen):
         long_side, short_side: A larger clip is scaled down to these, pixels.
         inline_chars: Longest data URI for the clip, characters.
         upload_bytes: Largest upload, bytes; None where the provider has no upload.
+        url_bytes: Largest clip that it fetches from a URL, bytes.
         picture_chars: Longest data URI for a picture, characters.
         ratios: Values of the body's `ratio`, "width:height"; empty where the model has no such field.
         shapes: Values of `aspect` it can be asked for.
@@ -65,6 +72,7 @@ class Model(Frozen):
     short_side: int = 1080
     inline_chars: int = DATA_URI_CHARS
     upload_bytes: int | None = None
+    url_bytes: int = URL_BYTES
     picture_chars: int = DATA_URI_CHARS
     ratios: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
@@ -101,6 +109,8 @@ MODELS: tuple[Model, ...] = (
         takes=frozenset({"seed", "references", "aspect", "moderation"}),
         seconds_min=Fraction(2),
         seconds_max=Fraction(5),
+        # "less than 16MB" say the guides of this model's time; the smaller of the two.
+        url_bytes=16_000_000,
         ratios=_ALEPH_RATIOS,
         shapes=("16:9", "9:16", "4:3", "1:1", "3:4", "21:9"),
         references=1,

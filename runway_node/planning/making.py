@@ -47,11 +47,13 @@ def make_plan(
     start: float | Fraction | None = None,
     end: float | Fraction | None = None,
     cuts: Sequence[int] | None = None,
+    lends: bool = False,
 ) -> Plan:
     """The plan for one clip, of any length.
 
     Args:
         cuts: First frames of new scenes, where they were looked for (see `windows`); None: nobody looked.
+        lends: Whether there is a store that the provider may read the clip from.
 
     Raises:
         SourceError: The range is empty, or HDR without `allow_sdr`.
@@ -68,7 +70,6 @@ def make_plan(
     rate = sent_rate(probe, model)
     width, height = target_size(probe, step)
     sent_width, sent_height = sent_size(probe, model)
-    uploads = model.upload_bytes is not None and policy.delivery != "inline"
     return Plan(
         provider=model.provider,
         model=model.name,
@@ -83,7 +84,7 @@ def make_plan(
         sent_width=sent_width,
         sent_height=sent_height,
         sent_fps=rate,
-        delivery="upload" if uploads else "inline",
+        delivery=delivery_of(model, policy, lends=lends),
         chained=step.continuity == "keyframe" and len(segments) > 1,
         warnings=(
             *probe.warnings,
@@ -93,6 +94,13 @@ def make_plan(
         ),
         **_priced(segments, probe, step, model),
     )
+
+
+def delivery_of(model: Model, policy: Policy, *, lends: bool) -> str:
+    """How a clip goes that is not to go inline."""
+    if policy.delivery == "storage" or (policy.delivery == "auto" and lends and model.upload_bytes is None):
+        return "storage"
+    return "upload" if model.upload_bytes is not None and policy.delivery != "inline" else "inline"
 
 
 def _priced(segments: Sequence[Segment], probe: Probe, step: Step, model: Model) -> dict[str, Any]:

@@ -49,7 +49,8 @@ class Plan(Frozen):
         seconds: How long the result is.
         segments: The paid calls, in order.
         sent_width, sent_height, sent_fps: What the model is given.
-        delivery: "inline", or "upload" where an upload carries what does not fit inline.
+        delivery: "inline", or "upload" where an upload carries what does not fit inline, or "storage" where a store
+            that the provider can read does.
         billed_seconds: Seconds that are paid, minimums and overlaps included.
         credits, dollars: Their price, None where the provider publishes none.
         warnings: What is lost or changed on the way, a line each.

@@ -6,12 +6,13 @@ import ipaddress
 import random
 from fractions import Fraction
 from pathlib import Path as File
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from ..models.table import MODELS, Model
 from ..settings import Provider
 from .clips import Clip, check_clip, open_clip, picture_colour
+from .fetching import as_https, fetched, origin_in
 from .refusal import Issue, Path, bad_body
 from .render import GEN4_RATE, GEN4_SECONDS, Guide, Work
 from .rules import SEED_MAX, aleph2_clip_issues, aleph2_issues, comet_issues, data_uri
@@ -35,7 +36,7 @@ def runway_work(sandbox: Sandbox, body: dict[str, Any]) -> Work:
         Refusal: The body, or a clip or picture in it, cannot be used.
 
     """
-    wrong = aleph2_issues(body)
+    wrong = aleph2_issues(_for_the_rules(sandbox, body))
     if wrong:
         raise bad_body(*wrong)
     clip = _clip(sandbox, body, _row("runway", "aleph2"))
@@ -61,7 +62,7 @@ def comet_work(sandbox: Sandbox, body: dict[str, Any]) -> Work:
         Refusal: The body, or a clip or picture in it, cannot be used.
 
     """
-    wrong = comet_issues(body)
+    wrong = comet_issues(_for_the_rules(sandbox, body))
     if wrong:
         raise bad_body(*wrong)
     clip = _clip(sandbox, body, _row("cometapi", "gen4_aleph"))
@@ -70,6 +71,10 @@ def comet_work(sandbox: Sandbox, body: dict[str, Any]) -> Work:
     work = _common(sandbox, body, clip)._replace(guides=guides, seconds=GEN4_SECONDS)
     shape = _COMET_SHAPES.get(body.get("ratio", ""), "") if sandbox.options.comet_ratio else ""
     return work._replace(rate=work.rate or GEN4_RATE, shape=shape)
+
+
+def _for_the_rules(sandbox: Sandbox, body: dict[str, Any]) -> dict[str, Any]:
+    return cast("dict[str, Any]", as_https(body, sandbox.fetch_from)) if sandbox.fetch_from else body
 
 
 def _common(sandbox: Sandbox, body: dict[str, Any], clip: Clip) -> Work:
@@ -93,7 +98,7 @@ def _clip_file(sandbox: Sandbox, uri: str, path: Path) -> File:
         return _uploaded(sandbox, uri, path)
     data = data_uri(uri, "video")
     if data is None:
-        data = _fetched(sandbox, uri, path)
+        data = _fetched(sandbox, uri, "video", path)
     file = sandbox.new_file(".clip")
     file.write_bytes(data)
     return file
@@ -107,8 +112,10 @@ def _uploaded(sandbox: Sandbox, uri: str, path: Path) -> File:
     return upload.path
 
 
-def _fetched(sandbox: Sandbox, uri: str, path: Path) -> bytes:
-    """The bytes behind an https URL, where a test gave a way to get them."""
+def _fetched(sandbox: Sandbox, uri: str, media: str, path: Path) -> bytes:
+    """The bytes behind a URL, where a test gave a way to get them."""
+    if origin_in(uri, sandbox.fetch_from):
+        return fetched(uri, media, path)
     host = urlsplit(uri).hostname or ""
     try:
         ipaddress.ip_address(host)
@@ -130,6 +137,9 @@ def _guide(sandbox: Sandbox, uri: str, path: Path) -> Guide:
     data = data_uri(uri, "image")
     if data is not None:
         return Guide(picture_colour(data, uri[5:].partition(";")[0], path))
-    data = _uploaded(sandbox, uri, path).read_bytes() if uri.startswith("runway://") else _fetched(sandbox, uri, path)
+    if uri.startswith("runway://"):
+        data = _uploaded(sandbox, uri, path).read_bytes()
+    else:
+        data = _fetched(sandbox, uri, "image", path)
     mimes = (name for magic, name in _PICTURE_MAGIC.items() if data.startswith(magic))
     return Guide(picture_colour(data, next(mimes, "application/octet-stream"), path))

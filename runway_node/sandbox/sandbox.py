@@ -98,6 +98,8 @@ class Sandbox:
         folder: Where clips and answers are kept; unset: a temporary one that `close` removes.
         clock: Seconds since the epoch; a test may give one it moves by hand.
         fetch: Gives the bytes behind an https URL; without it such a clip is refused, for nothing is fetched here.
+        fetch_from: Origins, such as "http://127.0.0.1:8000", that clips and pictures are fetched from over real HTTP,
+            as strictly as Runway says it does; each counts as an https one with a domain name.
         options: Fields of `Options`.
 
     """
@@ -109,11 +111,13 @@ class Sandbox:
         folder: Path | None = None,
         clock: Callable[[], float] = time.time,
         fetch: Fetch | None = None,
+        fetch_from: Iterable[str] = (),
         **options: Any,  # Options checks them
     ) -> None:
         self.options = _options(options)
         self.clock = clock
         self.fetch = fetch
+        self.fetch_from = tuple(origin.rstrip("/") for origin in fetch_from)
         self.faults = FaultBook(faults.faults if isinstance(faults, Faults) else faults)
         self.folder = Path(folder or tempfile.mkdtemp(prefix="runway-sandbox-"))
         self.folder.mkdir(parents=True, exist_ok=True)
