@@ -181,11 +181,15 @@ def test_readme_names_every_setting():
 
 def test_readme_flags_exist():
     """Every `runway-node` command in the README uses flags that the program has."""
+    from typer.main import get_command
+
     from runway_node.cli import app
 
-    known = {command.callback.__name__: command.callback for command in app.registered_commands}
+    program = get_command(app)
     for line in (line for language, text in blocks() if language == "sh" for line in text.splitlines()):
         words = line.split()
         if words[0] == "runway-node":
-            flags = [word[2:].replace("-", "_") for word in words if word.startswith("--")]
-            assert set(flags) <= set(known[words[1]].__annotations__), line
+            command = program.commands[words[1]]
+            command = command.commands[words[2]] if hasattr(command, "commands") else command
+            flags = {word for word in words if word.startswith("--")}
+            assert flags <= {name for parameter in command.params for name in parameter.opts}, line

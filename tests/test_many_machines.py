@@ -148,7 +148,7 @@ def alone(shared, folder, answer):
         table = list(csv.DictReader((shared / "rows.csv").read_text().splitlines()))
         rows = [Row(number, number, cells) for number, cells in enumerate(table, 1)]
         asked = Asked(
-            source=load(shared / "edit.yaml"), rows=rows, places=Places(base=shared), outputs=folder / "one",
+            source=load(shared / "edit.yaml"), rows=rows, places=Places(base=shared), outputs=str(folder / "one"),
             settings=settings,
         )  # fmt: skip
         jobs = [one.job for one in check(asked)]

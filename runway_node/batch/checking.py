@@ -13,6 +13,7 @@ from ..errors import OverLimit, RunwayNodeError
 from ..media.opener import cores
 from ..planning import Plan
 from ..settings import Provider, Settings
+from ..storage import is_remote
 from ..templates import Looked, Places, Source, TemplateError, look
 from .jobs import Hashes, Job, Outcome, fingerprint, jsonable
 from .names import collisions, output_name
@@ -52,7 +53,7 @@ class Asked:
         rows: To render it for.
         places: Where the files that rows name may be.
         given: Values that hold for every row that has none of its own; files as `Path`s by now.
-        outputs: The folder that results go to.
+        outputs: The folder, or the s3://BUCKET/PREFIX, that results go to.
         name: The output's name of a single render, which the command said.
         policy: What overrules the template's policies.
         force: Replace outputs.
@@ -65,7 +66,7 @@ class Asked:
     rows: Sequence[Row]
     places: Places
     given: dict[str, Any] = field(default_factory=dict)
-    outputs: Path
+    outputs: str
     name: str | None = None
     policy: dict[str, Any] = field(default_factory=dict)
     force: bool = False
@@ -114,8 +115,9 @@ def _named(asked: Asked, row: Row) -> Checked:
     try:
         given = {name: value for name, value in asked.given.items() if row.cells.get(name) in {None, ""}}
         values = asked.source.values({**row.cells, **given}, asked.places, loose=True)
-        recipe = asked.source.recipe(values)
-        name = asked.name or output_name(_pattern(asked, recipe.output.name, values), values, recipe.output.suffix)
+        files = {name: Path(value) if is_remote(value) else value for name, value in values.items()}
+        recipe = asked.source.recipe(files, there=False)
+        name = asked.name or output_name(_pattern(asked, recipe.output.name, files), files, recipe.output.suffix)
         job = Job(
             row=row.number, template=asked.source.text, folder=asked.source.folder, values=jsonable(values),
             outputs=asked.outputs, output=name, fingerprint="", policy=asked.policy, force=asked.force,
@@ -142,7 +144,7 @@ def _looked(asked: Asked, checked: Checked, records: Records, hashes: Hashes) ->
     job = checked.job
     assert job is not None
     try:
-        recipe = job.recipe()
+        recipe = job.recipe(asked.settings)
         values = asked.source.values(job.values, Places(base=job.folder, anywhere=True))
         job = job.model_copy(update={"fingerprint": fingerprint(asked.source, values, recipe, hashes)})
         record = records.made(job.output, job.fingerprint)
@@ -151,9 +153,8 @@ def _looked(asked: Asked, checked: Checked, records: Records, hashes: Hashes) ->
         before = refused_before(records.of(job.output), job.fingerprint)
         if before is not None and not asked.retry_refused:
             raise before
-        out = job.outputs / job.output
-        if out.exists() and not job.force:
-            raise occupied(out, ours=records.untouched(job.output))
+        if records.exists(job.output) and not job.force:
+            raise occupied(records, job.output)
         looked: Looked = look(recipe, asked.settings, **asked.policy)
         over = next((plan.over for _, plan in looked.plans if plan.over), "")
         if over:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..engine.remote import local_clip
 from ..media.content import file_hash
 from ..models.base import Frozen
+from ..settings import Settings
+from ..storage import is_remote
 from ..templates import Places, Source
 from ..templates.steps import VideoToVideo
 from ..templates.template import Recipe
@@ -32,8 +36,8 @@ class Job(Frozen):
         row: Its number, from 1.
         template: The template's text.
         folder: Where the template's own files are.
-        values: Of its vars; files as absolute paths, times as fractions.
-        outputs: The folder that results go to.
+        values: Of its vars; files as absolute paths or s3://BUCKET/NAME, times as fractions.
+        outputs: The folder, or the s3://BUCKET/PREFIX, that results go to.
         output: The result's name in there.
         fingerprint: Of all that the result is made from.
         policy: What the command said that overrules the template's policies.
@@ -45,21 +49,30 @@ class Job(Frozen):
     template: str
     folder: Path
     values: dict[str, Any]
-    outputs: Path
+    outputs: str
     output: str
     fingerprint: str
     policy: dict[str, Any] = Field(default_factory=dict)
     force: bool = False
 
-    def recipe(self) -> Recipe:
-        """What is to be made.
+    def recipe(self, settings: Settings, stop: threading.Event | None = None) -> Recipe:
+        """What is to be made; files in buckets are fetched.
 
         Raises:
             TemplateError: This program does not understand it, or a file of it is gone.
+            SourceError: A file in a bucket cannot be had.
 
         """
         source = Source(self.template, self.folder)
-        return source.recipe(source.values(self.values, Places(base=self.folder, anywhere=True)))
+        values = source.values(self.values, Places(base=self.folder, anywhere=True))
+        return source.recipe(brought(values, settings, stop))
+
+
+def brought(values: dict[str, Any], settings: Settings, stop: threading.Event | None = None) -> dict[str, Any]:
+    """The values with files in buckets as files of this machine."""
+    return {
+        name: local_clip(value, settings, stop) if is_remote(value) else value for name, value in values.items()
+    }
 
 
 class Outcome(Frozen):
@@ -141,7 +154,8 @@ class Hashes:
 
 def fingerprint(source: Source, values: dict[str, Any], recipe: Recipe, hashes: Hashes) -> str:
     """Of all that a row's result is made from: the template, the values, every file's content; not their names."""
-    plain = jsonable({name: value for name, value in values.items() if not isinstance(value, Path)})
+    files = (name for name, value in values.items() if isinstance(value, Path) or is_remote(value))
+    plain = jsonable({name: value for name, value in values.items() if name not in set(files)})
     content = [hashes.of(path) for path in files_of(recipe)]
     told = {"format": FORMAT, "template": source.digest, "values": plain, "files": content}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

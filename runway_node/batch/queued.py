@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..engine import Stop
@@ -22,9 +21,9 @@ BATCH, MOST = "batch", "max_refusals"
 """What a queued job holds beside its row's own fields."""
 
 
-def batch_name(template: str, outputs: Path, jobs: Sequence[Job]) -> str:
+def batch_name(template: str, outputs: str, jobs: Sequence[Job]) -> str:
     """The name of a batch of these rows: the same rows into the same folder are the same batch, on any machine."""
-    told = "\0".join([str(outputs), *(f"{job.row} {job.output} {job.fingerprint}" for job in jobs)])
+    told = "\0".join([outputs, *(f"{job.row} {job.output} {job.fingerprint}" for job in jobs)])
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in template)[:40].strip("-")
     return f"{plain or 'batch'}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
 

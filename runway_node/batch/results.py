@@ -12,7 +12,10 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..media.opener import settle
+from ..settings import Settings
+from ..storage import deliver, is_remote
 from .jobs import Outcome
+from .records import staging
 from .rows import TOLD, Row
 
 FILE = "results.csv"
@@ -24,13 +27,14 @@ class Results:
     """The table of one batch, kept up to date.
 
     Args:
-        folder: Where it is written.
+        outputs: The folder, or bucket, that it is written to; to a bucket only when `close` is called.
         rows: As they were given.
 
     """
 
-    def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
-        self.path = folder / FILE
+    def __init__(self, outputs: str, rows: Sequence[Row], settings: Settings) -> None:
+        self.path = staging(outputs, settings) / FILE
+        self._url = f"{outputs}/{FILE}" if is_remote(outputs) else None
         self._rows = rows
         self._columns = list(dict.fromkeys(name for row in rows for name in row.cells))
         self._outcomes: dict[int, Outcome] = {}
@@ -41,6 +45,17 @@ class Results:
         self._outcomes[outcome.row] = outcome
         if time.monotonic() - self._written > EVERY:
             self.write()
+
+    def close(self) -> None:
+        """Write it where it is to be.
+
+        Raises:
+            OutputError, StoreError: It cannot be written.
+
+        """
+        self.write()
+        if self._url is not None:
+            deliver(self.path, self._url, replace=True)
 
     def write(self) -> None:
         """Write it, whole.

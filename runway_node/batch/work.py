@@ -22,12 +22,13 @@ from ..errors import (
 from ..media.content import file_hash
 from ..models import Event
 from ..settings import Settings
+from ..storage import deliver
 from ..templates import Rendered, render
 from ..templates.steps import VideoToVideo
 from ..templates.template import Recipe
 from .halting import reason, refusal_of
 from .jobs import FORMAT, Job, Outcome, Status
-from .records import Records
+from .records import Records, staging
 
 Tell = Callable[[Event], None]
 
@@ -47,7 +48,7 @@ def render_row(job: Job, settings: Settings, stop: Stop, tell: Tell | None = Non
             return kept(job, made)
         if stop.is_set() or stop.hold.is_set():
             return Outcome(row=job.row, status="not sent", error="the batch stopped before it")
-        recipe = job.recipe()
+        recipe = job.recipe(settings, stop)
         prompt = prompts(recipe)
         rendered = _render(job, recipe, records, settings, stop, tell)
     except RunwayNodeError as error:
@@ -65,10 +66,10 @@ def render_row(job: Job, settings: Settings, stop: Stop, tell: Tell | None = Non
 
 def _remember(job: Job, error: Moderated) -> None:
     """Note that moderation refused the row: the same again would be charged again, and count against the account."""
-    if not (job.outputs / job.output).exists():
-        with contextlib.suppress(OutputError):
-            told = {"format": FORMAT, "fingerprint": job.fingerprint, "refused": error.what}
-            Records(job.outputs).add(job.output, told)
+    with contextlib.suppress(OutputError):
+        records = Records(job.outputs)
+        if not records.exists(job.output):
+            records.add(job.output, {"format": FORMAT, "fingerprint": job.fingerprint, "refused": error.what})
 
 
 def refused_before(record: dict[str, Any] | None, fingerprint: str) -> RunwayNodeError | None:
@@ -87,28 +88,35 @@ def prompts(recipe: Recipe) -> str:
 
 
 def _render(job: Job, recipe: Recipe, records: Records, settings: Settings, stop: Stop, tell: Tell | None) -> Rendered:
-    out = job.outputs / job.output
-    if out.exists() and not job.force:
-        raise occupied(out, ours=records.untouched(job.output))
+    if records.exists(job.output) and not job.force:
+        raise occupied(records, job.output)
+    out = staging(job.outputs, settings) / job.output
 
     def note(film: Path, rendered: Rendered) -> None:
         outcome = _done(job, rendered).model_dump(mode="json", include={"takes", "cost"})
         told = {"format": FORMAT, "fingerprint": job.fingerprint, **outcome}
         records.add(job.output, {**told, "sha256": file_hash(film), "size": film.stat().st_size})
 
-    return render(recipe, out, settings, stop=stop, on_progress=tell, on_film=note, force=job.force, **job.policy)
+    force = job.force or records.remote  # a file of an earlier try, on its way to the bucket
+    rendered = render(recipe, out, settings, stop=stop, on_progress=tell, on_film=note, force=force, **job.policy)
+    if records.remote:
+        deliver(out, records.where(job.output), replace=job.force)
+        out.unlink(missing_ok=True)
+    return rendered
 
 
-def occupied(out: Path, *, ours: bool) -> OutputError:
+def occupied(records: Records, output: str) -> OutputError:
     """The error for an output that exists and is another's, or was made from something else."""
+    ours = records.untouched(output)
     what = "was made from other values or files" if ours else "exists, and was not made by this batch"
-    return OutputError(f"{out} {what}", "Remove it, choose another folder (-o), or replace it with --force")
+    where = records.where(output)
+    return OutputError(f"{where} {what}", "Remove it, choose another folder (-o), or replace it with --force")
 
 
 def _done(job: Job, rendered: Rendered) -> Outcome:
     takes = tuple(str(take.path) for result in rendered.results for take in result.takes)
     return Outcome(
-        row=job.row, status="done", output=str(job.outputs / job.output), takes=takes, cost=rendered.cost,
+        row=job.row, status="done", output=Records(job.outputs).where(job.output), takes=takes, cost=rendered.cost,
         spent=rendered.spent, warnings=rendered.warnings,
     )  # fmt: skip
 
@@ -121,7 +129,7 @@ def kept(job: Job, record: dict[str, Any]) -> Outcome:
     return Outcome(
         row=job.row,
         status="done",
-        output=str(job.outputs / job.output),
+        output=Records(job.outputs).where(job.output),
         takes=takes,
         cost=record.get("cost"),
         spent=0.0,

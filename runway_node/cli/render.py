@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Interrupted, OverLimit, RunwayNodeError, WrongUse
+from ..settings import is_remote
 from . import flags
 from .batches import Database
 from .order import detach_on_term
@@ -34,11 +35,14 @@ Rows = Annotated[
     ),
 ]
 Out = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The folder for results; without --rows it may name the file.")
+    str | None,
+    typer.Option("--output", "-o", help="The folder, or s3://BUCKET/PREFIX, for results; without --rows also a file."),
 ]
 Media = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="DIR", help="A folder that rows may take files from, beside their own; several times."),
+    list[str] | None,
+    typer.Option(
+        metavar="DIR", help="A folder, or s3://BUCKET/PREFIX, that rows may take files from, beside their own."
+    ),
 ]
 MaxRefusals = Annotated[
     int, typer.Option(min=1, help="Stop after so many input-moderation refusals of one prompt: each is charged.")
@@ -123,7 +127,7 @@ def render(
 
 
 def _asked(
-    source: Source, sets: Sequence[str], rows: Path | None, output: Path | None, media: Sequence[Path], **how: Any
+    source: Source, sets: Sequence[str], rows: Path | None, output: str | None, media: Sequence[str], **how: Any
 ) -> Asked:
     from ..batch import Asked, Row, read_rows
     from ..templates import Places
@@ -131,28 +135,30 @@ def _asked(
     typed = Places(base=Path.cwd(), anywhere=True)
     base = source.folder if rows is None else rows.absolute() if rows.is_dir() else rows.absolute().parent
     needed = [name for name, var in source.vars.items() if var.type == "path" and var.default is None]
-    allowed = [Path.cwd() / folder for folder in media]
+    allowed = [Path.cwd() / folder for folder in media if not is_remote(folder)]
     mend = f"Put the file below {base}, or allow its folder: --media DIR"
     outputs, name = _where(output, single=rows is None)
     table = [Row(1, 0, {})] if rows is None else read_rows(rows, needed[0] if len(needed) == 1 else None)
     return Asked(
         source=source, rows=table,
-        places=Places(base=base, allowed=allowed, mend=mend), given=_sets(source, sets, typed),
+        places=Places(base=base, allowed=allowed, remote=list(filter(is_remote, media)), mend=mend),
+        given=_sets(source, sets, typed),
         outputs=outputs, name=name, **how,
     )  # fmt: skip
 
 
-def _where(output: Path | None, *, single: bool) -> tuple[Path, str | None]:
-    """The folder, and for a single render the name in it, where it is given."""
+def _where(output: str | None, *, single: bool) -> tuple[str, str | None]:
+    """The folder or bucket, and for a single render the name in it, where it is given."""
     from ..templates.template import SUFFIXES
 
-    if output is None:
-        return Path.cwd(), None
-    if output.suffix.lower() in SUFFIXES and not output.is_dir():
-        if not single:
-            raise WrongUse(f"-o {output} names a file, and there are rows", "Name a folder")
-        return output.absolute().parent, output.name
-    return output.absolute(), None
+    text = output or str(Path.cwd())
+    whole = text.rstrip("/") if is_remote(text) else str(Path(text).expanduser().absolute())
+    if not whole.lower().endswith(SUFFIXES) or Path(whole).is_dir():
+        return whole, None
+    if not single:
+        raise WrongUse(f"-o {output} names a file, and there are rows", "Name a folder")
+    folder, _, name = whole.rpartition("/") if is_remote(text) else (str(Path(whole).parent), "", Path(whole).name)
+    return folder, name
 
 
 def _sets(source: Source, sets: Sequence[str], typed: Any) -> dict[str, Any]:
@@ -167,7 +173,7 @@ def _sets(source: Source, sets: Sequence[str], typed: Any) -> dict[str, Any]:
         given[name.strip()] = value
     check_given(source.vars, given)
     return {
-        name: typed.find(value) if source.vars[name].type == "path" and value else value
+        name: typed.value(value) if source.vars[name].type == "path" and value else value
         for name, value in given.items()
     }
 
@@ -261,7 +267,7 @@ def _rendered(
 ) -> list[Outcome]:
     from ..batch import Results
 
-    results = Results(asked.outputs, asked.rows) if table else None
+    results = Results(asked.outputs, asked.rows, asked.settings) if table else None
     over = [one.outcome for one in checked if one.outcome is not None]
     jobs = [_within(one) for one in checked if one.outcome is None and one.job is not None]
     outcomes: list[Outcome] = []
@@ -289,7 +295,7 @@ def _rendered(
     try:
         why = run(jobs, stop=stop, on_event=hear, on_outcome=note) if jobs else ""
     finally:
-        results.write() if results is not None else None
+        results.close() if results is not None else None
     if why:
         show.note(f"The batch stopped sending: {why}")
     return outcomes
@@ -322,6 +328,7 @@ def _within(one: Checked) -> Any:
 
 
 def _tell(show: Show, asked: Asked, outcomes: list[Outcome], stop: Stop, *, table: bool) -> None:
+    from ..batch.records import Records
     from ..batch.results import FILE
     from ..models import sum_known
 
@@ -339,11 +346,11 @@ def _tell(show: Show, asked: Asked, outcomes: list[Outcome], stop: Stop, *, tabl
         show.note("spent: not stated by the provider" if spent is None else f"spent: {spent:g} credits")
         show.say(outcome.output)
         return
-    where = asked.outputs / FILE
-    show.result({"rows": len(outcomes), "done": done, "spent": spent, "results": str(where), "exit_code": code})
+    where = Records(asked.outputs).where(FILE)
+    show.result({"rows": len(outcomes), "done": done, "spent": spent, "results": where, "exit_code": code})
     cost = "the provider does not state what was spent" if spent is None else f"{spent:g} credits spent"
     show.note(f"{done} of {len(outcomes)} rows done, {cost}")
-    show.say(str(where))
+    show.say(where)
     if code:
         raise typer.Exit(code)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..settings import is_remote
 from .problems import TemplateError, said
 
 
@@ -17,14 +18,27 @@ class Places:
         base: What a relative name starts from.
         allowed: Folders, beside `base`, that a name may lead to.
         mend: What is told where it leads elsewhere.
+        remote: Beginnings of s3://BUCKET/PREFIX that a name may have.
         anywhere: A person typed the names: they may lead anywhere.
 
     """
 
     base: Path
     allowed: Sequence[Path] = ()
+    remote: Sequence[str] = ()
     mend: str = ""
     anywhere: bool = False
+
+    def value(self, name: str | Path) -> Path | str:
+        """The file, or as it is an s3://BUCKET/NAME that may be named.
+
+        Raises:
+            TemplateError: As `find`.
+
+        """
+        text = str(name)
+        may = self.anywhere or any(text.startswith(f"{one.rstrip('/')}/") for one in self.remote)
+        return text if is_remote(text) and may else self.find(name)
 
     def find(self, name: str | Path) -> Path:
         """The file, absolute; symbolic links are followed before it is judged.

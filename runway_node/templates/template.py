@@ -113,8 +113,11 @@ class Source:
         self.vars = self._vars()
         self._check()
 
-    def recipe(self, values: Mapping[str, Any]) -> Recipe:
+    def recipe(self, values: Mapping[str, Any], *, there: bool = True) -> Recipe:
         """The recipe for these values; path vars are `Path`s by now.
+
+        Args:
+            there: Whether the files that the template names must be there.
 
         Raises:
             TemplateError: A step does not take them.
@@ -122,7 +125,7 @@ class Source:
         """
         try:
             tree = fill(self.tree, values)
-            return _recipe(tree, self.lines, of_template(self.folder))
+            return _recipe(tree, self.lines, of_template(self.folder), there=there)
         except TemplateError as error:
             raise error.at(error.place, self.lines) from None
 
@@ -138,7 +141,7 @@ class Source:
             if var.type == "path" and not isinstance(found[name], Path):
                 own = given.get(name) in {None, ""}
                 try:
-                    found[name] = (of_template(self.folder) if own else places).find(found[name])
+                    found[name] = (of_template(self.folder) if own else places).value(found[name])
                 except TemplateError as error:
                     raise TemplateError(f"{name}: {error.what}", error.mend) from None
         return found

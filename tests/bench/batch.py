@@ -108,7 +108,7 @@ def main() -> None:
     table = [Row(number, number, {"clip": clip, "look": f"dusk {number}"}) for number in range(1, count + 1)]
     asked = Asked(
         source=Source(TEMPLATE, folder), rows=table, places=Places(base=folder, anywhere=True),
-        outputs=folder / "out", settings=settings,
+        outputs=str(folder / "out"), settings=settings,
     )  # fmt: skip
     watch = _Watch(count)
 
