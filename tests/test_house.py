@@ -161,6 +161,16 @@ def test_readme_python_compiles(text):
                 assert getattr(found, alias.name, None) is not None
 
 
+def test_readme_templates_are_right():
+    """Each YAML block in the README is a template that can be used."""
+    from runway_node.templates import Source
+
+    templates = [text for language, text in blocks() if language == "yaml"]
+    assert templates
+    for text in templates:
+        assert Source(text, ROOT).vars
+
+
 @pytest.mark.parametrize("word", ["runway-node demo", "pytest"])
 def test_readme_commands_stand_first_and_alone(word):
     """The first fenced line that names the demo, or pytest, is one POSIX command line, alone in its block."""
