@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from runway_node.batch.durable import Durable, queue, workers
+from runway_node.batch.durable import Durable, queue, serve, workers
 from runway_node.settings import load_settings
 
 
@@ -56,7 +56,8 @@ def main(folder: str, *words: str) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Durable(load_settings(), version=told.get("version", "rows-1")) as durable:
-        durable.work(
+        serve(
+            durable,
             worker(Path(folder)),
             at_once=int(told.get("at_once", 2)),
             stop=stop,

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy.engine import make_url
 
-from runway_node.batch.durable import ALL, Durable, queue, records, workers
+from runway_node.batch.durable import ALL, Durable, queue, records, serve, workers
 from runway_node.errors import LedgerError, Unknown, WrongUse
 from runway_node.settings import load_settings
 
@@ -253,7 +253,7 @@ def test_postgres_holds_no_password(team, postgres):
     """No table of the database has its password, and no error shows it."""
     with team.durable() as durable:
         durable.enqueue("film", jobs(1))
-        durable.work(worker(team.folder), until_done=ALL)
+        serve(durable, worker(team.folder), until_done=ALL)
     names = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
     tables = postgres.rows(names, url=team.url)
     assert len(tables) > 10
@@ -273,13 +273,13 @@ def test_enqueued_twice(crew, hasty):
     with crew.durable() as durable:
         assert durable.enqueue("film", rows) == 3
         assert durable.enqueue("film", rows) == 0
-        durable.work(worker(crew.folder), until_done="film")
+        serve(durable, worker(crew.folder), until_done="film")
         assert [(told["row"], told["status"], told["exit_code"]) for told in durable.outcomes("film")] == [
             (1, "done", 0), (2, "failed", 1), (3, "done", 0),
         ]  # fmt: skip
         bad.unlink()
         assert durable.enqueue("film", [*rows, {"row": 4}]) == 2
-        durable.work(worker(crew.folder), until_done="film")
+        serve(durable, worker(crew.folder), until_done="film")
         assert [(told["attempt"], told["status"]) for told in durable.outcomes("film")] == [
             (1, "done"), (2, "done"), (1, "done"), (1, "done"),
         ]  # fmt: skip
@@ -291,7 +291,7 @@ def test_cancelled_and_resumed(crew, hasty):
     with crew.durable() as durable:
         durable.enqueue("film", jobs(5, seconds=0.6))
         working = threading.Thread(
-            target=lambda: durable.work(worker(crew.folder), at_once=2, until_done="film"), daemon=True
+            target=lambda: serve(durable, worker(crew.folder), at_once=2, until_done="film"), daemon=True
         )
         working.start()
         until(lambda: len(crew.ran()) == 2)
@@ -300,7 +300,7 @@ def test_cancelled_and_resumed(crew, hasty):
         batch = durable.status("film").batches[0]
         assert (batch.stopped, batch.counts) == ("cancelled", {"done": 2, "cancelled": 3})
         assert durable.resume("film") == 3
-        durable.work(worker(crew.folder), at_once=5, until_done="film")
+        serve(durable, worker(crew.folder), at_once=5, until_done="film")
         assert durable.status("film").batches[0].counts == {"done": 5}
     assert Counter(crew.ran()) == dict.fromkeys(range(1, 6), 1)
 
@@ -310,13 +310,13 @@ def test_begun_rows_survive_a_cancel(crew, hasty):
     with crew.durable() as durable:
         durable.enqueue("film", jobs(3, seconds=1.5))
         stop = threading.Event()
-        working = threading.Thread(target=lambda: durable.work(worker(crew.folder), stop=stop), daemon=True)
+        working = threading.Thread(target=lambda: serve(durable, worker(crew.folder), stop=stop), daemon=True)
         working.start()
         until(lambda: len(crew.ran()) == 1)
         stop.set()
         working.join(PATIENCE)
         assert durable.cancel("film") == 2
-        durable.work(worker(crew.folder), until_done="film")
+        serve(durable, worker(crew.folder), until_done="film")
         assert durable.status("film").batches[0].counts == {"done": 1, "cancelled": 2}
 
 
@@ -325,7 +325,7 @@ def test_recovered_by_two(crew, hasty):
     with crew.durable() as durable, crew.durable() as other:
         durable.enqueue("film", jobs(1, seconds=1.5))
         stop = threading.Event()
-        working = threading.Thread(target=lambda: durable.work(worker(crew.folder), stop=stop), daemon=True)
+        working = threading.Thread(target=lambda: serve(durable, worker(crew.folder), stop=stop), daemon=True)
         working.start()
         until(lambda: len(crew.ran()) == 1)
         stop.set()
@@ -333,7 +333,7 @@ def test_recovered_by_two(crew, hasty):
         ((dead, rows),) = other.queue.held().items()
         assert other.queue.recover(dead, rows) == ["film:1"]
         assert durable.queue.recover(dead, rows) == []
-        durable.work(worker(crew.folder), until_done=ALL)
+        serve(durable, worker(crew.folder), until_done=ALL)
         assert durable.queue.recover(dead, rows) == []
         assert durable.status("film").batches[0].counts == {"done": 1}
 
@@ -351,7 +351,7 @@ def test_a_fault_of_the_database_is_no_answer(crew, hasty, monkeypatch):
             return honest(batch)
 
         monkeypatch.setattr(durable.store, "stopped", stopped)
-        durable.work(worker(crew.folder), until_done="film")
+        serve(durable, worker(crew.folder), until_done="film")
         assert durable.status("film").batches[0].counts == {"done": 1}
     assert len(asked) == 2
 
@@ -376,7 +376,7 @@ def test_a_raising_work_is_a_failed_row(crew, hasty):
 
     with crew.durable() as durable:
         durable.enqueue("film", jobs(2))
-        durable.work(work, until_done="film")
+        serve(durable, work, until_done="film")
         told = durable.outcomes("film")
     assert (told[0]["status"], told[0]["error"], told[0]["exit_code"]) == ("failed", "There is no clip. Give one", 2)
     assert told[1]["status"] == "done"

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from ..engine import Stop
+from ..engine.side_by_side import WORST_FIRST
 from ..ledger import opened
 from ..media.opener import cores
 from ..models import Event
@@ -20,8 +21,6 @@ from .work import render_row
 
 HEARD_EVERY = 0.1
 """Seconds between two looks of the caller's thread, which alone tells what happens."""
-
-WORST_FIRST = (130, 4, 3, 1, 2)
 
 
 def at_once(settings: Settings) -> int:

@@ -31,7 +31,6 @@ Which = Annotated[
     str | None, typer.Argument(metavar="[BATCH]", show_default=False, help="Its name; needed where there are several.")
 ]
 
-WORST_FIRST = (130, 4, 3, 1, 2)
 STATES = ("waiting", "running", "left", "done", "failed", "cancelled")
 
 
@@ -56,7 +55,7 @@ def worker(
     """Do rows of batches, beside any number of workers. SIGTERM leaves paid tasks running, and rows to others."""
     with reporting(json=json, debug=debug) as show:
         from ..batch import at_once as rows_at_once
-        from ..batch.durable import ALL, Durable
+        from ..batch.durable import ALL, Durable, serve
         from ..engine import Stop
         from ..engine.stop import hear_ctrl_c
 
@@ -67,8 +66,8 @@ def worker(
             work = work_of(settings, durable)
             if until_done:
                 durable.status(until_done)
-            durable.work(
-                work, at_once=at_once or rows_at_once(settings), stop=stop,
+            serve(
+                durable, work, at_once=at_once or rows_at_once(settings), stop=stop,
                 until_done=ALL if drain else until_done, on_change=told,
             )  # fmt: skip
             if stop.is_set() and not (stop.detached and not (drain or until_done)):
@@ -132,9 +131,10 @@ def resume(
 
 
 def worst(rows: tuple[Row, ...]) -> int:
-    """The exit code of several rows: 130 > 4 > 3 > 1; one that is not done has at least 1."""
-    codes = {int((row.outcome or {}).get("exit_code") or 1) for row in rows if row.state != "done"}
-    return next((code for code in WORST_FIRST if code in codes), 1 if codes else 0)
+    """The exit code of several rows; one that is not done has at least 1."""
+    from ..batch import worst as worst_of
+
+    return worst_of([int((row.outcome or {}).get("exit_code") or 1) for row in rows if row.state != "done"])
 
 
 class _Teller:

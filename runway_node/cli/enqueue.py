@@ -74,7 +74,7 @@ def _worked_here(asked: Asked, batch: str, stop: Stop, told: Told) -> Iterator[N
         yield
         return
     from ..batch import at_once
-    from ..batch.durable import Durable
+    from ..batch.durable import Durable, serve
     from ..batch.queued import work_of
 
     failed: list[BaseException] = []
@@ -83,7 +83,7 @@ def _worked_here(asked: Asked, batch: str, stop: Stop, told: Told) -> Iterator[N
         try:
             with Durable(asked.settings) as durable:
                 doing = work_of(asked.settings, durable, lambda _, row, event: told.put((row, event)))
-                durable.work(doing, at_once=at_once(asked.settings), stop=stop, until_done=batch)
+                serve(durable, doing, at_once=at_once(asked.settings), stop=stop, until_done=batch)
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             failed.append(error)
             stop.detach()

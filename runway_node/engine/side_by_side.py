@@ -23,6 +23,7 @@ LEFT_WITHIN = 3.0
 """Seconds that the threads have to end where everything is left at once."""
 
 WORST_FIRST = (130, 4, 3, 1, 2)
+"""Exit codes; of several the first one here is told."""
 
 
 def side_by_side(

@@ -6,6 +6,7 @@ that two workers run is one order there, and the second adopts the first one's t
 
 from .records import ALL, CANCELLED, OPEN, Batch, OnChange, Outcome, Row, Status, Work, Worker
 from .verbs import VERSION, Durable
+from .workers import serve
 
 __all__ = [
     "ALL",
@@ -20,4 +21,5 @@ __all__ = [
     "Status",
     "Work",
     "Worker",
+    "serve",
 ]

@@ -1,4 +1,4 @@
-"""A batch's verbs: enqueue, look, cancel, halt, resume, work. Whoever asks need not run a row.
+"""A batch's verbs: enqueue, look, cancel, halt, resume. Whoever asks need not run a row.
 
 A batch that is stopped says so in its own row of the store: that is the truth on all machines. Cancelling what waits in
 the queue only spares the time to take it out.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
@@ -18,7 +17,7 @@ from ...errors import Unknown, WrongUse
 from ...ledger import Ledger
 from ...settings import Settings
 from .queue import Queue
-from .records import CANCELLED, DONE, LEFT, OPEN, RUNNING, Batch, OnChange, Row, Status, Stopped, Work, Worker
+from .records import CANCELLED, DONE, LEFT, OPEN, RUNNING, Batch, Row, Status, Stopped, Worker
 from .store import Store
 
 FORMAT = 1
@@ -145,30 +144,6 @@ class Durable:
         rows = self.queue.rows(batch, jobs=True).values()
         again = (row for row in rows if row.state == CANCELLED or (row.outcome or {}).get("halt"))
         return self.queue.add(batch, ((row.number, row.attempt + 1, row.job or {}) for row in again))
-
-    def work(
-        self,
-        work: Work,
-        *,
-        at_once: int = 1,
-        stop: threading.Event | None = None,
-        until_done: str | None = None,
-        on_change: OnChange | None = None,
-    ) -> None:
-        """Do rows until *stop* is set, or until a batch (or `ALL`) has none left that is not over.
-
-        Args:
-            work: What is done for a row.
-            at_once: Rows that this process does at once.
-            stop: Set, no row is taken any more, and those under way are left to others.
-
-        Raises:
-            LedgerError: The database was lost, and did not come back.
-
-        """
-        from .workers import serve
-
-        serve(self, work, at_once, stop or threading.Event(), until_done, on_change or (lambda _: None))
 
 
 def _next(there: Row | None) -> int:

@@ -17,16 +17,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import Interrupted, LedgerError, RunwayNodeError
 from .queue import Left
 from .records import ALL, CANCELLED, DONE, FAILED, LEFT, OnChange, Outcome, Work, parts
-
-if TYPE_CHECKING:
-    from .verbs import Durable
+from .verbs import Durable
 
 BEAT = 2.0
 """Seconds between two looks: for dead workers, a lost session, the end."""
@@ -41,10 +39,28 @@ log = logging.getLogger(__name__)
 
 
 def serve(
-    durable: Durable, work: Work, at_once: int, stop: threading.Event, until_done: str | None, on_change: OnChange
+    durable: Durable,
+    work: Work,
+    *,
+    at_once: int = 1,
+    stop: threading.Event | None = None,
+    until_done: str | None = None,
+    on_change: OnChange | None = None,
 ) -> None:
-    """`Durable.work`: one life after another, each with a token of its own."""
-    first, tell = True, _in_turn(on_change)
+    """Do rows until *stop* is set, or until a batch (or `ALL`) has none left that is not over.
+
+    Args:
+        durable: Open.
+        work: What is done for a row.
+        at_once: Rows that this process does at once.
+        stop: Set, no row is taken any more, and those under way are left to others.
+
+    Raises:
+        LedgerError: The database was lost, and did not come back.
+
+    """
+    # One life after another, each with a token of its own.
+    first, tell, stop = True, _in_turn(on_change or (lambda _: None)), stop or threading.Event()
     while True:
         try:
             if _live(durable, work, at_once, stop, until_done, tell):
