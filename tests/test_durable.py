@@ -361,7 +361,7 @@ def test_another_version_leaves_rows_alone(crew, hasty):
     with crew.durable() as durable:
         durable.enqueue("film", jobs(2))
     with crew.durable(version="rows-2") as other:
-        other.work(worker(crew.folder), until_done=ALL)
+        serve(other, worker(crew.folder), until_done=ALL)
         assert other.status("film").batches[0].counts == {"waiting": 2}
     assert crew.ran() == []
 
