@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from .problems import nearest, said
+from .problems import Unfit, nearest, said
 
 
 @functools.cache
@@ -80,23 +80,23 @@ def make_effect(name: str, given: Mapping[str, Any]) -> Any:
     """
     kind = effects().get(name)
     if kind is None:
-        raise ValueError(f"there is no effect {said(name)}{nearest(name, effects()) or _all()}")
+        raise Unfit(f"there is no effect {said(name)}{nearest(name, effects()) or _all()}", "name")
     fields = fields_of(kind)
     for field in given:
         if field not in fields:
             hint = nearest(field, fields) or f"; it has {', '.join(fields) or 'none'}"
-            raise ValueError(f"{name} has no field {said(field)}{hint}")
+            raise Unfit(f"{name} has no field {said(field)}{hint}", "with", field, hangs_on="nothing")
     for field, parameter in fields.items():
         if parameter.default is inspect.Parameter.empty and field not in given:
-            raise ValueError(f"{name} needs {field}")
-    checked = {field: _checked(name, field, fields[field].annotation, value) for field, value in given.items()}
+            raise Unfit(f"{name} needs {field}", "with", hangs_on="nothing")
+    checked = {field: _checked(field, fields[field].annotation, value) for field, value in given.items()}
     try:
         return kind(**checked)
     except Exception as error:  # noqa: BLE001 - whatever an effect says of its fields
-        raise ValueError(f"{name} does not take these fields: {_words(error)}") from None
+        raise Unfit(f"{name} does not take these fields: {_words(error)}", "with") from None
 
 
-def _checked(name: str, field: str, annotation: Any, value: Any) -> Any:
+def _checked(field: str, annotation: Any, value: Any) -> Any:
     value = _tupled(value)
     adapter = _adapter(annotation)
     if adapter is None or value is None:
@@ -105,7 +105,7 @@ def _checked(name: str, field: str, annotation: Any, value: Any) -> Any:
         adapter.validate_python(value, strict=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]["msg"]
-        raise ValueError(f"{name}.{field}: {said(value)} is wrong: {first[0].lower()}{first[1:]}") from None
+        raise Unfit(f"{said(value)} is wrong: {first[0].lower()}{first[1:]}", "with", field) from None
     return value
 
 

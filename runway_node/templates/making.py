@@ -19,7 +19,7 @@ from ..models import Keyframe, Policy, Step, build
 from . import layers
 from .effects import make_effect
 from .pieces import Piece, Readers, Stretch, cut, drawn, from_file, later
-from .places import Places
+from .places import Places, is_there
 from .problems import TemplateError
 from .sounds import Sounds, looped, mixed, shaped
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
@@ -196,7 +196,7 @@ class Making:
 
     def _file(self, name: Any, kind: str) -> Path:
         path = name if isinstance(name, Path) else self.recipe.files.find(name)
-        if not path.is_file():
+        if not is_there(path):
             raise TemplateError(f"there is no file {path.name}", f"Name a file ({kind})")
         return path
 
