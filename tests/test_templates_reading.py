@@ -167,10 +167,10 @@ def test_too_many_values_are_refused(kind):
     assert f"line {MOST_NODES}" in told or f"line {MOST_NODES - 1}" in told
 
 
-@pytest.mark.parametrize("text", ["a" * (MOST_BYTES + 1), "\u00e9" * (MOST_BYTES // 2 + 1), "#" * (MOST_BYTES + 1)])
-def test_too_large_is_refused(text):
+@pytest.mark.parametrize("letter", ["a", "\u00e9", "#"])
+def test_too_large_is_refused(letter):
     """A mebibyte is counted in bytes, comments included."""
-    assert "at most 1 MiB" in refusal(text)
+    assert "at most 1 MiB" in refusal(letter * (MOST_BYTES // len(letter.encode()) + 1))
 
 
 def test_any_rubbish_is_read_or_refused():

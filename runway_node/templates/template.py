@@ -213,11 +213,12 @@ def load(path: Path) -> Source:
 def schema() -> dict[str, Any]:
     """The JSON Schema of a template, for editors: wherever a value may stand, so may `${var}`."""
     made = TypeAdapter(Template).json_schema(by_alias=True)
+    steps = {kind.__name__ for kind in KINDS.values()}
     use = {"type": "string", "pattern": r"^\$\{" + NAME + r"\}$"}
     for name, kind in made.get("$defs", {}).items():
         if name not in {type_.__name__ for type_ in TYPES.values()}:
             kind["properties"] = {
-                key: value if key in {"type", "id"} else {"anyOf": [value, use]}
+                key: value if key == "id" or (key == "type" and name in steps) else {"anyOf": [value, use]}
                 for key, value in kind.get("properties", {}).items()
             }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "runway_node template", **made}
