@@ -20,9 +20,13 @@ from ..errors import SourceError
 from ..media.probe import probe, snapped
 from ..media.rest import encode_range
 from ..media.shapes import Fit, Probe
+from .values import LONGEST
 
 MOST_READERS = 4
 """Files that are open for their frames at once, an ffmpeg process each."""
+
+MOST_PIXELS = 64_000_000
+LONGEST_SIDE = 16384
 
 SLACK = 1e-5
 """Frames; moviepy's own, against i / fps lying a hair under it."""
@@ -70,8 +74,9 @@ class Piece:
 
     @property
     def own_sound(self) -> bool:
-        """Whether its sound is what belongs to its pictures in their file."""
-        return isinstance(self.picture, Stretch) and self.picture == self.sound
+        """Whether its sound is what belongs to its pictures in their file, be it none."""
+        part = self.picture
+        return isinstance(part, Stretch) and (part == self.sound or (self.sound is None and not part.probe.sounds))
 
     def frame(self, seconds: Fraction) -> int:
         """The frame at which *seconds* lie; half a frame is enough to be the next one."""
@@ -138,7 +143,7 @@ class Readers:
     def close(self) -> None:
         """Close all files."""
         for reader in self._open.values():
-            reader.close()
+            _ended(reader)
         self._open.clear()
 
     def _reader(self, path: Path, fps: Fraction) -> Any:
@@ -149,7 +154,7 @@ class Readers:
             reader.fps = float(snapped(fps))  # moviepy knows 59.94 only as that, and would seek beside the frame
             self._open[path] = reader
             while len(self._open) > MOST_READERS:
-                self._open.popitem(last=False)[1].close()
+                _ended(self._open.popitem(last=False)[1])
         self._open.move_to_end(path)
         return self._open[path]
 
@@ -168,6 +173,14 @@ class Readers:
             encode_range(path, found, fit, ".mp4", 0, found.frames, out, self.stop)
             self._straight[path] = out
         return self._straight[path]
+
+
+def _ended(reader: Any) -> None:
+    """Close a reader; moviepy leaves the pipes open of an ffmpeg that came to its end."""
+    process = reader.proc
+    reader.close()
+    for pipe in (process.stdout, process.stderr) if process else ():
+        pipe.close()
 
 
 def made(frame: Callable[[float], Any], size: tuple[int, int], fps: Fraction, count: int) -> Any:
@@ -197,8 +210,22 @@ def drawn(clip: Any, sound: Any, fps: Fraction) -> Piece:
     count = round(float(clip.duration) * float(fps))
     if count < 1:
         raise SourceError("No frame is left of it", "Make it longer")
+    if clip.duration > LONGEST:
+        raise SourceError(f"It would last {float(clip.duration):.0f} s", "Make it shorter than a day")
     width, height = (int(side) for side in clip.size)
+    bounded(width, height)
     return Piece(picture=clip.without_audio(), sound=sound, fps=fps, frames=count, width=width, height=height)
+
+
+def bounded(width: float, height: float) -> None:
+    """Refuse a picture that no memory holds.
+
+    Raises:
+        SourceError: It is too large.
+
+    """
+    if max(width, height) > LONGEST_SIDE or width * height > MOST_PIXELS:
+        raise SourceError(f"A picture of {width:.0f}x{height:.0f} is too large to draw", "Make it smaller")
 
 
 def cut(piece: Piece, first: int, last: int) -> Piece:
