@@ -14,10 +14,9 @@ import pytest
 from runway_node.media.opener import ffmpeg_exe, run_ffmpeg
 from runway_node.templates import Source, look, render
 
-from .media_clips import X264, barcode, ffmpeg
+from .media_clips import X264, ffmpeg
 
-TONE = "sine=frequency={hertz}:sample_rate=48000:duration={seconds},volume={volume},aformat=channel_layouts=stereo"
-
+TONE = "sine=frequency={hertz}:sample_rate=48000:duration={seconds},volume={volume},pan=stereo|c0=c0|c1=c0"
 
 
 class Edits:
@@ -76,14 +75,16 @@ def size(path):
 def with_sound(pictures, out, *, hertz=440, volume=0.5, seconds=None, codec=("-c:a", "aac", "-b:a", "256k")):
     """The pictures with a tone."""
     tone = TONE.format(hertz=hertz, seconds=seconds or 60, volume=volume * 8)  # lavfi's sine is an eighth
-    ffmpeg("-i", pictures, "-f", "lavfi", "-i", tone, "-map", "0:v", "-map", "1:a", "-c:v", "copy", *codec, "-shortest", out)
+    both = ["-map", "0:v", "-map", "1:a", "-c:v", "copy", *codec, "-shortest"]
+    ffmpeg("-i", pictures, "-f", "lavfi", "-i", tone, *both, out)
     return out
 
 
 def tone(out, *, hertz=440, seconds=2.0, volume=0.5, rate=48000, channels=2):
     """A file of a tone."""
     source = TONE.format(hertz=hertz, seconds=seconds, volume=volume * 8)
-    ffmpeg("-f", "lavfi", "-i", source, "-ar", rate, "-ac", channels, out)
+    one = ["-af", "pan=mono|c0=c0"] if int(channels) == 1 else []
+    ffmpeg("-f", "lavfi", "-i", source, *one, "-ar", rate, out)
     return out
 
 
@@ -144,3 +145,9 @@ def packets(path):
 
 
 
+
+
+def packets_of_sound(path):
+    """The packets of the first sound track, as they are in the file."""
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]

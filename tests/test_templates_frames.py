@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runway_node.engine import run
-from runway_node.errors import OutputError
 from runway_node.media.probe import probe
-from runway_node.models import Step
 
-from .edits import packets, pictures, plain, size, with_sound
-from .edits import edit_fixture as edit_fixture
+from .edits import edit_fixture, pictures, plain, size, with_sound
 from .media_clips import VP9, barcode, ffmpeg, made_of, numbers, read
+
+__all__ = ["edit_fixture"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -104,8 +102,9 @@ def test_a_trim_of_a_trim(edit, room, rate):
 
 def test_cut_after_cut(edit, film, silent):
     """Clips follow each other whole, in the order in which they are named."""
-    steps = [{"id": "part", "type": "trim", "in": film, "start": 1, "end": 2}, {"type": "concat", "in": [silent, "part", film]}]
-    assert numbers(edit(*steps).path) == [*range(75), *range(25, 50), *range(75)]
+    part = {"id": "part", "type": "trim", "in": film, "start": 1, "end": 2}
+    found = numbers(edit(part, {"type": "concat", "in": [silent, "part", film]}).path)
+    assert found == [*range(75), *range(25, 50), *range(75)]
 
 
 def test_a_cross_fade_shares_frames(edit, room):
@@ -276,8 +275,8 @@ def test_twice_as_fast(edit, film):
 
 def test_a_slowed_range(edit, film):
     """A range at half the speed lasts twice as long; around it nothing moves."""
-    step = {"type": "effect", "in": film, "name": "MultiplySpeed", "with": {"factor": 0.5}, "range": {"start": 1, "end": 2}}
-    found = numbers(edit(step).path)
+    slow = {"type": "effect", "name": "MultiplySpeed", "with": {"factor": 0.5}}
+    found = numbers(edit({**slow, "in": film, "range": {"start": 1, "end": 2}}).path)
     assert found[:25] == list(range(25))
     assert found[25:75] == [25 + number // 2 for number in range(50)]
     assert found[75:] == list(range(50, 75))
@@ -345,101 +344,6 @@ def test_each_source(edit, room, suffix):
     clip = barcode(room / f"source{suffix}", "25", 60, *codec)
     made = edit({"type": "trim", "in": clip, "start": 1}, TEXT).path
     assert numbers(made) == list(range(25, 60))
-
-
-def test_the_engines_own_file_is_the_film(edit, silent, film):
-    """A template of nothing but a paid step gives, byte for byte, what the engine gives."""
-    edit.answer(silent)
-    made = edit({"type": "runway.video_to_video", "in": film, "prompt": "dusk"})
-    assert made.path.read_bytes() == run(film, Step(prompt="dusk"), settings=edit.settings).path.read_bytes()
-    assert edit.sandbox.counters.creates == 1
-
-
-@pytest.mark.parametrize("sound", [True, False])
-def test_a_range_of_a_file_is_the_engines(edit, silent, film, sound):
-    """Of a file, the engine transforms a range and keeps the rest by copying it, with sound or without."""
-    source = film if sound else silent
-    edit.answer(silent)
-    made = edit({"type": "runway.video_to_video", "in": source, "prompt": "dusk", "range": {"end": 2}})
-    kept = run(source, Step(prompt="dusk"), start=0, end=2, keep_rest=True, settings=edit.settings)
-    assert made.path.read_bytes() == kept.path.read_bytes()
-    assert edit.sandbox.counters.creates == 1
-
-
-def test_a_range_of_an_edit_keeps_the_rest(edit, room, silent):
-    """Of what is drawn, the range is sent alone, and the frames around it stay."""
-    edit.answer(plain(room / "answer.mp4", 200, 50))
-    steps = [{**TEXT, "in": silent}, {"type": "runway.video_to_video", "prompt": "dusk", "range": {"start": 0.4, "end": 2.4}}]
-    made = edit(*steps).path
-    assert len(numbers(made)) == 75
-    assert numbers(made)[:10] == list(range(10))
-    assert numbers(made)[60:] == list(range(60, 75))
-    assert [number for number, one in enumerate(pictures(made)) if one[150, 5, 1] > 150] == list(range(10, 60))
-
-
-def test_only_sound_copies_the_pictures(edit, film):
-    """Where only the sound changes, the pictures' packets are the source's."""
-    made = edit({"type": "audio", "in": film, "gain": -6}).path
-    assert packets(made) == packets(film)
-
-
-def test_a_chain_pays_what_it_planned(edit, silent, film):
-    """Two paid steps around words are two calls, at the price that the look told."""
-    edit.answer(silent)
-    paid = {"type": "runway.video_to_video", "prompt": "dusk"}
-    steps = [{**paid, "in": film}, TEXT, {**paid, "prompt": "snow"}]
-    plans = [plan for _, plan in edit.look(*steps).plans]
-    made = edit(*steps)
-    assert edit.sandbox.counters.creates == sum(len(plan.segments) for plan in plans) == 2
-    assert made.cost == sum(plan.credits for plan in plans)
-    assert numbers(made.path) == list(range(75))
-
-
-def test_the_same_again_costs_nothing(edit, silent, film):
-    """Rendered once more, a chain finds its takes."""
-    edit.answer(silent)
-    paid = {"type": "runway.video_to_video", "prompt": "dusk"}
-    steps = [{**paid, "in": film}, TEXT, {**paid, "prompt": "snow"}]
-    edit(*steps)
-    again = edit(*steps, out="again.mp4")
-    assert edit.sandbox.counters.creates == 2
-    assert again.spent == 0
-
-
-@pytest.mark.parametrize("name", ["there.mp4", "film.avi", "film"])
-def test_where_it_cannot_be_written_nothing_is_paid(edit, film, name):
-    """A film that exists, or an ending that is none, is refused before anything is ordered."""
-    (edit.folder / "there.mp4").write_bytes(b"mine")
-    with pytest.raises(OutputError):
-        edit({"type": "runway.video_to_video", "in": film, "prompt": "dusk"}, out=name)
-    assert edit.sandbox.counters.creates == 0
-    assert (edit.folder / "there.mp4").read_bytes() == b"mine"
-
-
-def test_a_look_touches_nothing(edit, film, silent, room, monkeypatch, tmp_path):
-    """Looking starts no ffmpeg, writes no file, and sends nothing."""
-    from runway_node.media import opener
-
-    edit.answer(silent)
-    recipe = edit.recipe(
-        {"id": "one", "type": "runway.video_to_video", "in": film, "prompt": "dusk"},
-        {"id": "two", **TEXT, "range": {"end": 1}},
-        {"id": "three", "type": "concat", "in": ["two", silent, film], "transition": {"duration": 0.2}},
-        {"id": "four", "type": "audio", "in": "three", "file": film, "mode": "mix", "loudness": -14},
-        {"id": "five", "type": "effect", "in": "four", "name": "MultiplySpeed", "with": {"factor": 2}},
-        {"id": "six", "type": "overlay", "in": "five", "file": film, "width": 100},
-        {"id": "seven", "type": "runway.video_to_video", "in": "six", "prompt": "snow"},
-    )
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    started = []
-    monkeypatch.setattr(opener.subprocess, "Popen", lambda *args, **how: started.append(args))
-    from runway_node.templates import look
-
-    looked = look(recipe, edit.settings)
-    assert [name for name, _ in looked.plans] == ["one", "seven"]
-    assert started == []
-    assert edit.sandbox.counters.creates == 0
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_a_hundred_steps(edit, room):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SourceError
-from ..media.probe import probe, snapped
+from ..media.probe import plain, probe, snapped
 from ..media.rest import encode_range
 from ..media.shapes import Fit, Probe
 from .values import LONGEST
@@ -161,11 +161,8 @@ class Readers:
     def _readable(self, stretch: Stretch) -> Path:
         """The file, or what is made of one that moviepy would show turned, late, squeezed or at another rate."""
         found, path = stretch.probe, stretch.path
-        straight = not (found.rotation or found.variable or found.interlaced) and found.offset * found.fps < Fraction(
-            1, 2
-        )
-        if straight and found.sar == 1 and found.container != "avi":
-            return path
+        if path not in self._straight and _straight(found) and plain(path, found.fps):
+            self._straight[path] = path
         if path not in self._straight:
             width, height = seen_size(found)
             fit = Fit(frames=found.frames, fps=found.fps, width=width, height=height, span=found.duration)
@@ -173,6 +170,12 @@ class Readers:
             encode_range(path, found, fit, ".mp4", 0, found.frames, out, self.stop)
             self._straight[path] = out
         return self._straight[path]
+
+
+def _straight(found: Probe) -> bool:
+    """Whether ffmpeg, asked for frames as moviepy asks it, gives them as they are seen."""
+    turned = found.rotation or found.variable or found.interlaced or found.sar != 1
+    return not turned and found.container != "avi" and found.offset * found.fps < Fraction(1, 2)
 
 
 def _ended(reader: Any) -> None:

@@ -69,11 +69,12 @@ class Sounds:
         """The sound brought to so many LUFS; and whether there was anything to bring."""
         if self.blank:
             return sound, True
-        raw, out = self._name(), self._name()
+        raw, out, peak = self._name(), self._name(), 0.0
         with raw.open("wb") as file:
             for chunk in samples(sound, seconds, clipped=False):
+                peak = max(peak, float(np.abs(np.frombuffer(chunk, np.float32)).max(initial=0.0)))
                 file.write(chunk)
-        heard = normalise(raw, out, loudness, stop=self.stop)
+        heard = normalise(raw, out, loudness, peak=peak, stop=self.stop)
         raw.unlink()
         return sampled(out, seconds), heard
 
