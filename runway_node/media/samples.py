@@ -7,6 +7,8 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 
+import av
+
 from ..errors import MediaError, SourceError
 from .opener import open_container, run_ffmpeg, source_args, whole
 
@@ -52,7 +54,9 @@ def decode(
     until = f":end={float(end):.9f}" if end is not None else ""
     # As in sound.py: trimmed after decoding, exact whatever the packets are; a late start stays late.
     trim = f"atrim=start={float(start):.9f}{until},asetpts=PTS-({float(start):.9f})/TB"
-    chain = f"{trim},aresample={RATE}:async=1:first_pts=0"
+    # ffmpeg alone would make one channel, spread over two, 3 dB softer.
+    spread = ",pan=stereo|c0=c0|c1=c0" if _channels(source, index) == 1 else ""
+    chain = f"{trim},aresample={RATE}:async=1:first_pts=0{spread}"
     track = "0:a:0" if index is None else f"0:{index}"
     with whole(out) as part:
         run_ffmpeg(
@@ -62,8 +66,19 @@ def decode(
         )  # fmt: skip
 
 
-def normalise(raw: Path, out: Path, loudness: float, *, stop: threading.Event | None = None) -> bool:
+def _channels(source: Path, index: int | None) -> int:
+    with open_container(source, sound=True) as container:
+        stream = container.streams.audio[0] if index is None else container.streams[index]
+        return int(stream.codec_context.channels) if isinstance(stream, av.AudioStream) else CHANNELS
+
+
+def normalise(
+    raw: Path, out: Path, loudness: float, *, peak: float = 1.0, stop: threading.Event | None = None
+) -> bool:
     """Write at *out* the samples of *raw*, brought to so many LUFS by ffmpeg's loudnorm, in two passes.
+
+    Args:
+        peak: The largest of the samples, where that is more than 1: loudnorm measures no sound beyond full scale.
 
     Returns:
         False where they are silent: then they are written as they are.
@@ -74,9 +89,10 @@ def normalise(raw: Path, out: Path, loudness: float, *, stop: threading.Event | 
 
     """
     source = ["-f", "f32le", "-ar", str(RATE), "-ac", str(CHANNELS), "-i", str(raw)]
+    whole_scale = f"volume={1 / peak:.9f}:precision=float," if peak > 1 else ""
     wanted = f"loudnorm=I={loudness:g}:TP={TRUE_PEAK}:LRA={RANGE}"
     words: list[str] = []
-    run_ffmpeg([*source, "-af", f"{wanted}:print_format=json", "-f", "null", "-"], stop=stop, words=words)
+    run_ffmpeg([*source, "-af", f"{whole_scale}{wanted}:print_format=json", "-f", "null", "-"], stop=stop, words=words)
     found = _found(words)
     silent = float(found["input_i"]) < -69  # loudnorm's own least is -70
     count = raw.stat().st_size // SAMPLE
@@ -87,7 +103,7 @@ def normalise(raw: Path, out: Path, loudness: float, *, stop: threading.Event | 
     # loudnorm works at 192 kHz and may give a few samples more or less.
     chain = "anull" if silent else f"{wanted}{measured},aresample={RATE},apad,atrim=end_sample={count}"
     with whole(out) as part:
-        run_ffmpeg([*source, "-af", chain, "-ar", str(RATE), "-f", "f32le", str(part)], stop=stop)
+        run_ffmpeg([*source, "-af", f"{whole_scale}{chain}", "-ar", str(RATE), "-f", "f32le", str(part)], stop=stop)
     return not silent
 
 

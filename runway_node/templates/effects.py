@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from .problems import nearest, said
+from .problems import Unfit, nearest, said
 
 
 @functools.cache
@@ -80,33 +80,55 @@ def make_effect(name: str, given: Mapping[str, Any]) -> Any:
     """
     kind = effects().get(name)
     if kind is None:
-        raise ValueError(f"there is no effect {said(name)}{nearest(name, effects()) or _all()}")
+        raise Unfit(f"there is no effect {said(name)}{nearest(name, effects()) or _all()}", "name")
     fields = fields_of(kind)
     for field in given:
         if field not in fields:
             hint = nearest(field, fields) or f"; it has {', '.join(fields) or 'none'}"
-            raise ValueError(f"{name} has no field {said(field)}{hint}")
+            raise Unfit(f"{name} has no field {said(field)}{hint}", "with", field, hangs_on="nothing")
     for field, parameter in fields.items():
         if parameter.default is inspect.Parameter.empty and field not in given:
-            raise ValueError(f"{name} needs {field}")
-    checked = {field: _checked(name, field, fields[field].annotation, value) for field, value in given.items()}
+            raise Unfit(f"{name} needs {field}", "with", hangs_on="nothing")
+    checked = {field: _checked(field, fields[field].annotation, value) for field, value in given.items()}
     try:
         return kind(**checked)
     except Exception as error:  # noqa: BLE001 - whatever an effect says of its fields
-        raise ValueError(f"{name} does not take these fields: {_words(error)}") from None
+        raise Unfit(f"{name} does not take these fields: {_words(error)}", "with") from None
 
 
-def _checked(name: str, field: str, annotation: Any, value: Any) -> Any:
+MOST = 20_000
+"""The largest number that an effect is given: pixels, seconds, repetitions."""
+
+
+def grown(name: str, effect: Any, width: int, height: int) -> tuple[float, float]:
+    """The size of what is drawn by an effect that enlarges; moviepy draws a first frame when it is applied."""
+    if name == "Margin":
+        sides = [effect.margin_size] * 4 if effect.margin_size is not None else [
+            effect.left, effect.right, effect.top, effect.bottom
+        ]  # fmt: skip
+        return width + sides[0] + sides[1], height + sides[2] + sides[3]
+    if name == "Resize":
+        size = effect.new_size
+        if isinstance(size, tuple):
+            return (size[0], size[1]) if len(size) == 2 else (width, height)
+        factors = (size, effect.width and effect.width / width, effect.height and effect.height / height)
+        factor = next((one for one in factors if one), 1)
+        return width * factor, height * factor
+    return width, height
+
+
+def _checked(field: str, annotation: Any, value: Any) -> Any:
     value = _tupled(value)
+    if any(abs(number) > MOST for number in _numbers(value)):
+        raise Unfit(f"{said(value)} is more than {MOST}", "with", field)
     adapter = _adapter(annotation)
     if adapter is None or value is None:
         return value
     try:
-        adapter.validate_python(value, strict=False)
+        return adapter.validate_python(value, strict=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]["msg"]
-        raise ValueError(f"{name}.{field}: {said(value)} is wrong: {first[0].lower()}{first[1:]}") from None
-    return value
+        raise Unfit(f"{said(value)} is wrong: {first[0].lower()}{first[1:]}", "with", field) from None
 
 
 @functools.cache
@@ -126,6 +148,12 @@ def _tupled(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_tupled(one) for one in value)
     return float(value) if type(value).__name__ == "Fraction" else value
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, tuple):
+        return [number for one in value for number in _numbers(one)]
+    return [value] if isinstance(value, (int, float)) else []
 
 
 def _words(error: BaseException) -> str:

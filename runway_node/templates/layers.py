@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
+import io
 import itertools
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from ..errors import SourceError
-from .pieces import SLACK, Piece, made
+from .pieces import SLACK, Piece, bounded, made
 from .steps import Overlay, Text, Timed
 from .values import Spot, pixels
 
-MOST_PIXELS = 64_000_000
+MOST_FONT = 64 << 20
+"""Bytes."""
+
 PICTURES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
@@ -116,10 +121,20 @@ def corner(spot: Spot, size: Sequence[int], frame: Sequence[int]) -> tuple[int, 
 def is_picture(path: Path) -> bool:
     """Whether a file is a still."""
     try:
-        with Image.open(path, formats=PICTURES):
+        with _opened(path):
             return True
-    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, ValueError, UnidentifiedImageError):
         return False
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
+        with Image.open(path, formats=PICTURES) as opened:
+            yield opened
 
 
 def still(path: Path, step: Overlay, frame: Sequence[int]) -> Any:
@@ -132,16 +147,16 @@ def still(path: Path, step: Overlay, frame: Sequence[int]) -> Any:
     from moviepy import ImageClip
 
     try:
-        with Image.open(path, formats=PICTURES) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                raise SourceError(f"{path.name} is {opened.width}x{opened.height}", "Use a smaller picture")
-            picture = opened.convert("RGBA")
+        with _opened(path) as opened:
+            bounded(opened.width, opened.height)
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
     except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise SourceError(f"{path.name} is no picture that can be read ({error})", "Use PNG, JPEG or WebP") from None
     if step.width is not None:
         width = max(1, round(pixels(step.width, int(frame[0]))))
         height = max(1, round(picture.height * width / picture.width))
-        picture = picture.resize((min(width, 16384), min(height, 16384)), Image.Resampling.LANCZOS)
+        bounded(width, height)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     return ImageClip(np.asarray(picture))
 
 
@@ -157,7 +172,7 @@ def words(step: Text, font: Path | None, frame: Sequence[int]) -> Any:
     width, height = int(frame[0]), int(frame[1])
     size = min(4096, max(4, round(pixels(step.size, height))))
     try:
-        face: Any = ImageFont.load_default(size) if font is None else ImageFont.truetype(str(font), size)
+        face: Any = ImageFont.load_default(size) if font is None else ImageFont.truetype(_font(font), size)
     except (OSError, ValueError) as error:
         raise SourceError(f"{font} cannot be used as a font ({error})", "Name a .ttf or .otf file") from None
     text = wrapped(step.text, face, min(16384, max(size, round(pixels(step.wrap, width)))))
@@ -165,11 +180,19 @@ def words(step: Text, font: Path | None, frame: Sequence[int]) -> Any:
     left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, **how)
     edge = max(2, size // 5)
     box = (math.ceil(right - left) + 2 * edge, math.ceil(bottom - top) + 2 * edge)
+    bounded(*box)
     ground = Image.new("RGBA", box, step.background or (*ImageColor.getrgb(step.color)[:3], 0))
     ImageDraw.Draw(ground).multiline_text(
         (edge - left, edge - top), text, fill=step.color, stroke_fill=step.stroke_color or step.color, **how
     )
     return ImageClip(np.asarray(ground))
+
+
+def _font(path: Path) -> io.BytesIO:
+    """A font's bytes: given a name that it cannot open, Pillow looks for another file of that name."""
+    if path.stat().st_size > MOST_FONT:
+        raise ValueError("it is too large")
+    return io.BytesIO(path.read_bytes())
 
 
 def wrapped(text: str, face: Any, width: int) -> str:

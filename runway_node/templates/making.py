@@ -17,11 +17,11 @@ from ..media.probe import probe
 from ..media.shapes import Probe
 from ..models import Keyframe, Policy, Step, build
 from . import layers
-from .effects import make_effect
-from .pieces import Piece, Readers, Stretch, cut, drawn, from_file, later
-from .places import Places
+from .effects import grown, make_effect
+from .pieces import Piece, Readers, Stretch, bounded, cut, drawn, from_file, later
+from .places import Places, is_there
 from .problems import TemplateError
-from .sounds import Sounds, looped, mixed, shaped
+from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
 from .template import Input, Node, Recipe, Ref
 
@@ -53,7 +53,7 @@ class Making:
         self.recipe, self.orders, self.blank = recipe, orders, blank
         self.readers = Readers(folder, blank=blank, stop=stop)
         self.sounds = Sounds(folder, blank=blank, stop=stop)
-        self.warnings: list[str] = []
+        self.warnings = self.sounds.warnings
         self._done: dict[int, Piece] = {}
         self._probed: dict[Path, Probe] = {}
 
@@ -93,7 +93,11 @@ class Making:
         file = isinstance(piece.picture, Stretch) and piece.picture.whole and piece.own_sound
         if span is None or file:  # the engine keeps the rest of a file by copying it
             return self.orders.transformed(node, piece, step, policy, span)
-        return self._within(piece, span, lambda part: self.orders.transformed(node, part, step, policy, None))
+
+        def transformed(part: Piece) -> Piece:
+            return replace(self.orders.transformed(node, part, step, policy, None), sound=part.sound)
+
+        return self._within(piece, span, transformed)
 
     def _within(self, piece: Piece, span: Span, apply: Callable[[Piece], Piece]) -> Piece:
         """The piece with *span* of it replaced by what *apply* makes of that part.
@@ -103,7 +107,8 @@ class Making:
 
         """
         first, last = span
-        part = apply(cut(piece, first, last))
+        given = cut(piece, first, last)
+        part = apply(given)
         if (part.width, part.height) != (piece.width, piece.height):
             raise SourceError(
                 f"A part of {part.width}x{part.height} does not fit a clip of {piece.width}x{piece.height}",
@@ -111,7 +116,10 @@ class Making:
             )
         around = [(0, first), (last, piece.frames)]
         before, after = (cut(piece, *one) if one[0] < one[1] else None for one in around)
-        return self._concat(None, [one for one in (before, part, after) if one is not None])
+        pieces = [one for one in (before, part, after) if one is not None]
+        if part.sound is given.sound and part.frames == given.frames:  # nothing was done to it
+            return replace(self._concat(None, [replace(one, sound=None) for one in pieces]), sound=piece.sound)
+        return self._concat(None, pieces)
 
     def _applied(self, node: Node, piece: Piece) -> Piece:
         step = node.step
@@ -173,7 +181,7 @@ class Making:
     def _layered(self, node: Node, step: Timed, piece: Piece) -> Piece:
         base = self.picture(piece)
         if isinstance(step, Text):
-            font = None if step.font is None else self._file(step.font, ".ttf, .otf")
+            font = None if step.font is None else self._file(step.font, "font", ".ttf, .otf")
             layer = layers.words(step, font, base.size)
         else:
             assert isinstance(step, Overlay)
@@ -194,10 +202,10 @@ class Making:
             clip = clip.with_effects([vfx.Resize(width=width)])
         return clip
 
-    def _file(self, name: Any, kind: str) -> Path:
-        path = name if isinstance(name, Path) else self.recipe.files.find(name)
-        if not path.is_file():
-            raise TemplateError(f"there is no file {path.name}", f"Name a file ({kind})")
+    def _file(self, name: Any, field: str, kind: str) -> Path:
+        path = placed(name, self.recipe.files, field)
+        if not is_there(path):
+            raise TemplateError(f"there is no file {path.name}", f"Name a file ({kind})", place=(field,))
         return path
 
     def _heard(self, node: Node, step: Audio, piece: Piece) -> Piece:
@@ -237,6 +245,7 @@ class Making:
     def _effect(self, step: Effect, piece: Piece) -> Piece:
         effect = make_effect(step.name, step.fields)
         of_sound = type(effect).__module__.startswith("moviepy.audio")
+        bounded(*grown(step.name, effect, piece.width, piece.height))
         try:
             if of_sound:
                 sound = self.sounds.clip(piece)
@@ -246,8 +255,13 @@ class Making:
                     else replace(piece, sound=later(sound.with_effects([effect]), Fraction(0), piece.seconds))
                 )
             before = self.picture(piece)
-            after = before.with_audio(self.sounds.clip(piece)).with_effects([effect])
-            sound = after.audio
+            # Most effects leave the sound alone: then it stays what it was, a file's own not even decoded.
+            stand_in = None if piece.sound is None else silence(piece.seconds)
+            after = before.with_audio(stand_in).with_effects([effect])
+            sound = piece.sound
+            if not _untouched(stand_in, after.audio):
+                after = before.with_audio(self.sounds.clip(piece)).with_effects([make_effect(step.name, step.fields)])
+                sound = after.audio
             if after.mask is not None or after.pos is not before.pos:
                 from moviepy import CompositeVideoClip
 
@@ -261,6 +275,14 @@ class Making:
                 f"{step.name} cannot be applied here ({told[0][:200] if told else type(error).__name__})",
                 "Check its fields", place=("with",),
             ) from error  # fmt: skip
+
+
+def _untouched(given: Any, got: Any) -> bool:
+    """Whether an effect left a sound as it was; moviepy copies it with the clip."""
+    if given is None or got is None:
+        return given is got
+    same = ("frame_function", "start", "end", "duration")
+    return all(getattr(given, name) == getattr(got, name) for name in same)
 
 
 def span_of(part: Range, piece: Piece) -> Span:
@@ -288,6 +310,21 @@ def _at_rate(piece: Piece, fps: Fraction) -> int:
     return piece.frames if piece.fps == fps else max(1, round(piece.seconds * fps))
 
 
+def placed(name: Any, files: Places, *place: str | int) -> Path:
+    """The file that a step's field names.
+
+    Raises:
+        TemplateError: It lies elsewhere; with the field's place in the step.
+
+    """
+    if isinstance(name, Path):
+        return name
+    try:
+        return files.find(name)
+    except TemplateError as error:
+        raise TemplateError(error.what, error.mend, place=place) from None
+
+
 def ordered(step: Any, files: Places) -> tuple[Step, Policy]:
     """What a paid step orders, and how.
 
@@ -297,14 +334,20 @@ def ordered(step: Any, files: Places) -> tuple[Step, Policy]:
 
     """
 
-    def still(value: Any) -> Any:
-        return value if isinstance(value, Path) or str(value).startswith("https://") else files.find(value)
+    def still(value: Any, *place: str | int) -> Any:
+        return value if str(value).startswith("https://") else placed(value, files, *place)
 
     given = {name: getattr(step, name) for name in type(step).model_fields}
-    given["references"] = tuple(still(one) for one in step.references)
+    given["references"] = tuple(still(one, "references", number) for number, one in enumerate(step.references))
     given["keyframes"] = tuple(
-        build(Keyframe, picture=still(one.picture), seconds=one.seconds, at=one.at, range=one.range)
-        for one in step.keyframes
+        build(
+            Keyframe,
+            picture=still(one.picture, "keyframes", number, "picture"),
+            seconds=one.seconds,
+            at=one.at,
+            range=one.range,
+        )
+        for number, one in enumerate(step.keyframes)
     )
     order = build(Step, **{name: given[name] for name in Step.model_fields})
     return order, build(Policy, **{name: given[name] for name in Policy.model_fields})

@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import SourceError
-from ..media.probe import probe, snapped
+from ..media.probe import plain, probe, snapped
 from ..media.rest import encode_range
 from ..media.shapes import Fit, Probe
+from .values import LONGEST
 
 MOST_READERS = 4
 """Files that are open for their frames at once, an ffmpeg process each."""
+
+MOST_PIXELS = 64_000_000
+LONGEST_SIDE = 16384
 
 SLACK = 1e-5
 """Frames; moviepy's own, against i / fps lying a hair under it."""
@@ -70,8 +74,9 @@ class Piece:
 
     @property
     def own_sound(self) -> bool:
-        """Whether its sound is what belongs to its pictures in their file."""
-        return isinstance(self.picture, Stretch) and self.picture == self.sound
+        """Whether its sound is what belongs to its pictures in their file, be it none."""
+        part = self.picture
+        return isinstance(part, Stretch) and (part == self.sound or (self.sound is None and not part.probe.sounds))
 
     def frame(self, seconds: Fraction) -> int:
         """The frame at which *seconds* lie; half a frame is enough to be the next one."""
@@ -152,11 +157,8 @@ class Readers:
     def _readable(self, stretch: Stretch) -> Path:
         """The file, or what is made of one that moviepy would show turned, late, squeezed or at another rate."""
         found, path = stretch.probe, stretch.path
-        straight = not (found.rotation or found.variable or found.interlaced) and found.offset * found.fps < Fraction(
-            1, 2
-        )
-        if straight and found.sar == 1 and found.container != "avi":
-            return path
+        if path not in self._straight and _straight(found) and plain(path, found.fps):
+            self._straight[path] = path
         if path not in self._straight:
             width, height = seen_size(found)
             fit = Fit(frames=found.frames, fps=found.fps, width=width, height=height, span=found.duration)
@@ -182,6 +184,12 @@ def _reader(path: Path, fps: float) -> Any:
     reader = Reader(str(path), decode_file=False)
     reader.fps = fps  # moviepy knows 59.94 only as that, and would seek beside the frame
     return reader
+
+
+def _straight(found: Probe) -> bool:
+    """Whether ffmpeg, asked for frames as moviepy asks it, gives them as they are seen."""
+    turned = found.rotation or found.variable or found.interlaced or found.sar != 1
+    return not turned and found.container != "avi" and found.offset * found.fps < Fraction(1, 2)
 
 
 def made(frame: Callable[[float], Any], size: tuple[int, int], fps: Fraction, count: int) -> Any:
@@ -211,8 +219,22 @@ def drawn(clip: Any, sound: Any, fps: Fraction) -> Piece:
     count = round(float(clip.duration) * float(fps))
     if count < 1:
         raise SourceError("No frame is left of it", "Make it longer")
+    if clip.duration > LONGEST:
+        raise SourceError(f"It would last {float(clip.duration):.0f} s", "Make it shorter than a day")
     width, height = (int(side) for side in clip.size)
+    bounded(width, height)
     return Piece(picture=clip.without_audio(), sound=sound, fps=fps, frames=count, width=width, height=height)
+
+
+def bounded(width: float, height: float) -> None:
+    """Refuse a picture that no memory holds.
+
+    Raises:
+        SourceError: It is too large.
+
+    """
+    if max(width, height) > LONGEST_SIDE or width * height > MOST_PIXELS:
+        raise SourceError(f"A picture of {width:.0f}x{height:.0f} is too large to draw", "Make it smaller")
 
 
 def cut(piece: Piece, first: int, last: int) -> Piece:

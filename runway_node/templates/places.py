@@ -50,7 +50,8 @@ class Places:
         text = str(name)
         if "://" in text:
             raise TemplateError(f"{said(text)} is a URL: a file is wanted", "Fetch it first")
-        if text.startswith("~") and not self.anywhere:
+        # A share of another computer ("\\\\host\\share") would be asked for by looking where it leads.
+        if text.startswith(("~", "\\\\", "//")) and not self.anywhere:
             raise TemplateError(f"{said(text)} leads out of {self.base}", self.mend)
         try:
             path = (self.base / Path(text).expanduser()).absolute()
@@ -61,6 +62,14 @@ class Places:
         if not self.anywhere and not any(real.is_relative_to(root.resolve()) for root in roots):
             raise TemplateError(f"{said(text)} leads out of {self.base}", self.mend)
         return path
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is there; a name that the system cannot bear names none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def of_template(folder: Path) -> Places:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from ..errors import WrongUse
+
+HangsOn = Literal["here", "wiring", "nothing"]
+"""Which vars could mend an error: those used at its place, those that name a step's inputs, or none."""
 
 Place = tuple[str | int, ...]
 """The way from a tree's root to a value: ("steps", 2, "transition", "duration")."""
@@ -20,17 +23,33 @@ class TemplateError(WrongUse):
 
     Args:
         place: Where in the template; () where it is about the whole, or about something else.
+        hangs_on: The vars whose values could mend it.
 
     """
 
-    def __init__(self, what: str, mend: str = "", *, place: Place = ()) -> None:
+    def __init__(self, what: str, mend: str = "", *, place: Place = (), hangs_on: HangsOn = "here") -> None:
         super().__init__(what, mend)
-        self.place = place
+        self.place, self.hangs_on = place, hangs_on
 
     def at(self, place: Place, lines: Mapping[Place, int] | None = None) -> TemplateError:
         """The same, told with its place."""
         where = located(place, lines)
-        return TemplateError(f"{where}: {self.what}" if where else self.what, self.mend, place=place)
+        what = f"{where}: {self.what}" if where else self.what
+        return TemplateError(what, self.mend, place=place, hangs_on=self.hangs_on)
+
+
+class Unfit(ValueError):
+    """What a validator says of a part of what it validates.
+
+    Args:
+        place: The part.
+        hangs_on: As in `TemplateError`.
+
+    """
+
+    def __init__(self, what: str, *place: str | int, hangs_on: HangsOn = "here") -> None:
+        super().__init__(what)
+        self.place, self.hangs_on = place, hangs_on
 
 
 def located(place: Place, lines: Mapping[Place, int] | None = None) -> str:
@@ -66,19 +85,23 @@ def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place 
     loc, name = first["loc"], first["type"]
     given, last = _at(tree, loc), str(loc[-1]) if loc else ""
     what = first["msg"].removeprefix("Value error, ")
-    here = (*place, *loc)
+    here: Place = (*place, *loc)
+    hangs_on: HangsOn = "here"
     if name == "extra_forbidden":
         fields = _names(_model_at(kind, loc[:-1]))
         what = f"there is no field {said(last)}{nearest(last, fields) or '; there are ' + ', '.join(fields)}"
+        hangs_on = "nothing"
     elif name == "missing":
-        here, what = here[:-1], f"{last} is missing"
+        here, what, hangs_on = here[:-1], f"{last} is missing", "nothing"
     elif name == "literal_error":
         choices = first["ctx"]["expected"]
         hint = nearest(str(given), re.findall("'(.*?)'", choices))
         what = f"{said(given)} is not {choices}{hint}"
     elif name != "value_error":
         what = f"{said(given)} is wrong: {what[0].lower()}{what[1:]}"
-    return TemplateError(what, place=here)
+    elif isinstance(unfit := first["ctx"]["error"], Unfit):
+        here, hangs_on = (*here, *unfit.place), unfit.hangs_on
+    return TemplateError(what, place=here, hangs_on=hangs_on)
 
 
 def _names(kind: type[BaseModel] | None) -> list[str]:

@@ -6,6 +6,7 @@ read, so a bomb costs nothing. Plain words are YAML 1.2's: `no`, `1:30` and `012
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _WORDS: dict[str, Any] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -59,13 +61,20 @@ def read(text: str) -> Text:
     if len(text) > MOST_BYTES or len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise TemplateError(f"A template has at most {MOST_BYTES >> 20} MiB", "Split it")
     try:
-        return _Reader(yaml.parse(text.removeprefix("\ufeff"), Loader=_LOADER)).document()
+        return _Reader(yaml.parse(_paired(text.removeprefix("\ufeff")), Loader=_LOADER)).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         raise TemplateError(f"{where}this is no YAML: {error.problem or error.context}", "Mend it there") from None
     except (yaml.YAMLError, UnicodeError, RecursionError) as error:
         raise TemplateError(f"This is no YAML: {_first_line(error)}", "Save it as UTF-8 text") from None
+
+
+def _paired(text: str) -> str:
+    """JSON with the characters that it wrote as two halves put together: libyaml refuses a half."""
+    if not text.lstrip().startswith("{"):
+        return text
+    return _PAIR.sub(lambda found: found[1] + _whole(chr(int(found[2], 16)) + chr(int(found[3], 16))), text)
 
 
 def _first_line(error: Exception) -> str:
@@ -101,7 +110,7 @@ class _Reader:
             raise self._no(event, f"an alias (*{event.anchor}) is not taken", "Write the value out, or use a var")
         if getattr(event, "anchor", None):
             raise self._no(event, "an anchor (&) is not taken", "Write the value out, or use a var")
-        if getattr(event, "tag", None) not in {None, "!"}:
+        if getattr(event, "tag", None) is not None:
             raise self._no(event, f"a tag ({event.tag}) is not taken", "Leave it out")
         self._lines[place] = event.start_mark.line + 1
         match event:
@@ -122,7 +131,7 @@ class _Reader:
     def _mapping(self, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
         while not isinstance(event := next(self._events), MappingEndEvent):
-            if not isinstance(event, ScalarEvent) or event.anchor or event.start_mark is None:
+            if not isinstance(event, ScalarEvent) or event.anchor or event.tag or event.start_mark is None:
                 raise self._no(event, "a key is one plain word", "Mend it there")
             key = _whole(event.value)
             if key in found:
@@ -146,7 +155,10 @@ def _scalar(event: Any) -> Any:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
         return int(text)
-    return float(text) if _NUMBER.fullmatch(text) else _whole(text)
+    # What a float cannot hold, a number of forty digits or 1e999, stays as it was written.
+    if _NUMBER.fullmatch(text) and not text.lstrip("+-").isdigit() and math.isfinite(number := float(text)):
+        return number
+    return _whole(text)
 
 
 def _whole(text: str) -> str:

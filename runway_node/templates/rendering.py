@@ -32,7 +32,7 @@ from ..settings import Settings
 from .making import Making, Span
 from .pieces import Piece, Stretch, blank, from_file
 from .sounds import samples
-from .template import Node, Recipe
+from .template import SUFFIXES, Node, Recipe
 
 
 class Looked(NamedTuple):
@@ -188,9 +188,14 @@ def render(
 
     Raises:
         TemplateError: A step cannot be applied.
+        OutputError: Something is at *out*, or its ending is none that is written; nothing was ordered.
         RunwayNodeError: Any of the tree in `errors`; what was paid stays in the ledger.
 
     """
+    if out.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{out.name} ends in none of {', '.join(SUFFIXES)}", "Choose another name")
+    if out.exists() and not force:
+        raise _exists(out)
     stop = stop or engine.Stop()
     with _workshop(settings) as folder:
         ordering = _Ordering(settings, policy, folder, out.suffix.lower(), stop, on_progress)
@@ -225,9 +230,9 @@ def write(
             on_progress(Event(phase="joining", message="writing the film", fraction=done, overall=done))
 
     untouched = isinstance(piece.picture, Stretch) and piece.picture.whole
-    if untouched and _same(piece) and piece.picture.path.suffix.lower() == film.suffix:
+    if untouched and piece.own_sound and piece.picture.path.suffix.lower() == film.suffix:
         return piece.picture.path, ()
-    pictures = _pictures(piece, film.with_stem("pictures"), stop, tell)
+    pictures = _pictures(piece, film, stop, tell)
     warnings = _with_sound(piece, pictures, film, stop)
     found = probe(film)
     if found.frames != piece.frames:
@@ -235,25 +240,25 @@ def write(
     return film, warnings
 
 
-def _same(piece: Piece) -> bool:
-    """Whether the sound is that of the pictures' file."""
-    return piece.own_sound or (piece.sound is None and not piece.picture.probe.sounds)
+def _pictures(piece: Piece, film: Path, stop: threading.Event, tell: Callable[[int], None]) -> Path:
+    """The piece's pictures alone: copied where they are a whole file's and the film may hold them, else encoded.
 
-
-def _pictures(piece: Piece, out: Path, stop: threading.Event, tell: Callable[[int], None]) -> Path:
-    """The piece's pictures alone: copied where they are a whole file's and the container takes them, else encoded."""
-    part = piece.picture
+    Not in Matroska, whose packets do not say when they are decoded: they could not be put beside a sound.
+    """
+    part, suffix = piece.picture, film.suffix
+    out = film.with_name(f"pictures{'.webm' if suffix == '.webm' else '.mp4'}")
     if not isinstance(part, Stretch):
         draw(frames_of(part, piece.frames), out, stop=stop, on_frame=tell)
         return out
-    if part.whole and bare(part.path, part.probe, out, stop=stop):
-        return out
+    for holder in (out,) if suffix in {".webm", ".mp4"} else (out, out.with_suffix(".mov")):
+        if part.whole and bare(part.path, part.probe, holder, stop=stop):
+            return holder
     found = part.probe
     fit = Fit(
         frames=piece.frames, fps=found.fps, width=found.width, height=found.height, sar=found.sar, color=found.color,
         span=piece.seconds, quality="sdr_rec709_10bit" if found.depth > 8 else "mp4",
     )  # fmt: skip
-    encode_range(part.path, found, fit, out.suffix, part.first, part.last, out, stop, tell)
+    encode_range(part.path, found, fit, suffix, part.first, part.last, out, stop, tell)
     return out
 
 
@@ -283,9 +288,13 @@ def place(film: Path, out: Path, *, force: bool = False) -> None:
         finally:
             Path(name).unlink(missing_ok=True)
     except FileExistsError:
-        raise OutputError(f"{out} exists", "Choose another output, or remove it") from None
+        raise _exists(out) from None
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror})", "Choose another folder") from error
+
+
+def _exists(out: Path) -> OutputError:
+    return OutputError(f"{out} exists", "Choose another output, or remove it")
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ class Sounds:
 
     def __init__(self, folder: Path, *, blank: bool = False, stop: threading.Event | None = None) -> None:
         self.folder, self.blank, self.stop = folder, blank, stop
+        self.warnings: list[str] = []
         self._number = itertools.count()
 
     def clip(self, piece: Piece) -> Any:
@@ -40,9 +41,11 @@ class Sounds:
         sound = piece.sound
         if not isinstance(sound, Stretch):
             return sound
+        found = sound.probe
+        if len(found.sounds) > 1:
+            self.warnings.append(f"{sound.path.name}: of its {len(found.sounds)} sound tracks only the first is heard")
         if self.blank:
             return silence(piece.seconds)
-        found = sound.probe
         start, end = (found.offset + frame / found.fps for frame in (sound.first, sound.last))
         out = self._name()
         decode(sound.path, out, index=found.sounds[0].index, start=start, end=end, stop=self.stop)
@@ -66,11 +69,12 @@ class Sounds:
         """The sound brought to so many LUFS; and whether there was anything to bring."""
         if self.blank:
             return sound, True
-        raw, out = self._name(), self._name()
+        raw, out, peak = self._name(), self._name(), 0.0
         with raw.open("wb") as file:
-            for chunk in samples(sound, seconds):
+            for chunk in samples(sound, seconds, clipped=False):
+                peak = max(peak, float(np.abs(np.frombuffer(chunk, np.float32)).max(initial=0.0)))
                 file.write(chunk)
-        heard = normalise(raw, out, loudness, stop=self.stop)
+        heard = normalise(raw, out, loudness, peak=peak, stop=self.stop)
         raw.unlink()
         return sampled(out, seconds), heard
 
@@ -129,12 +133,13 @@ def looped(sound: Any, seconds: Fraction) -> Any:
     return _clip(lambda t: _within(sound, np.mod(t, length)), seconds)
 
 
-def samples(sound: Any, seconds: Fraction) -> Iterator[bytes]:
-    """An AudioClip's samples for exactly so long, as 32-bit floats, a second at a time; what is over is cut off."""
+def samples(sound: Any, seconds: Fraction, *, clipped: bool = True) -> Iterator[bytes]:
+    """An AudioClip's samples for exactly so long, as 32-bit floats, a second at a time; what is too loud is clipped."""
     count = round(seconds * RATE)
     for begin in range(0, count, CHUNK):
         t = np.arange(begin, min(begin + CHUNK, count)) / RATE
-        yield np.clip(_within(sound, t), -1.0, 1.0).astype(np.float32).tobytes()
+        heard = _within(sound, t)
+        yield (np.clip(heard, -1.0, 1.0) if clipped else heard).astype(np.float32).tobytes()
 
 
 def _within(sound: Any, t: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, TypeAdapter, ValidationError
 
 from .declared import NAME, TYPES, Var, fill, uses, values_of
-from .places import Places, of_template
+from .places import Places, is_there, of_template
 from .problems import Place, TemplateError, nearest, said, told
 from .reading import MOST_BYTES, Lines, read
 from .steps import KINDS, AnyStep, Concat, Written
@@ -147,7 +147,7 @@ class Source:
         return found
 
     def _vars(self) -> dict[str, Any]:
-        tree = self.tree.get("vars", {}) or {}
+        tree = {} if self.tree.get("vars") is None else self.tree["vars"]
         if not isinstance(tree, dict):
             raise TemplateError("vars is a mapping of names").at(("vars",), self.lines)
         found = {}
@@ -169,11 +169,21 @@ class Source:
     def _check(self) -> None:
         """What is wrong whatever the values are: checked with values that fit, where a var is used it may differ."""
         samples = {name: _sample(var) for name, var in self.vars.items()}
+        tree: Any = None
         try:
-            _recipe(fill(self.tree, samples), self.lines, of_template(self.folder), there=False)
+            tree = fill(self.tree, samples)
+            _recipe(tree, self.lines, of_template(self.folder), there=False)
         except TemplateError as error:
-            if not _depends(self.tree, error.place):
+            if tree is None or not self._mended_by_a_value(error):
                 raise error.at(error.place, self.lines) from None
+
+    def _mended_by_a_value(self, error: TemplateError) -> bool:
+        if error.hangs_on == "wiring":
+            texts = {name for name, var in self.vars.items() if var.type == "string"}
+            steps = [step for step in self.tree["steps"] if isinstance(step, dict)]
+            wiring = [self.tree.get("render"), [(step.get("in"), step.get("file")) for step in steps]]
+            return bool(texts & uses(json.dumps(wiring)))
+        return error.hangs_on == "here" and _depends(self.tree, error.place)
 
     @property
     def digest(self) -> str:
@@ -189,6 +199,8 @@ def load(path: Path) -> Source:
 
     """
     try:
+        if path.exists() and not path.is_file():
+            raise TemplateError(f"{path} is not a file", "Check the path")
         if path.stat().st_size > MOST_BYTES:
             raise TemplateError(f"{path.name}: a template has at most {MOST_BYTES >> 20} MiB", "Is it the template?")
         text = path.read_text(encoding="utf-8")
@@ -205,11 +217,12 @@ def load(path: Path) -> Source:
 def schema() -> dict[str, Any]:
     """The JSON Schema of a template, for editors: wherever a value may stand, so may `${var}`."""
     made = TypeAdapter(Template).json_schema(by_alias=True)
+    steps = {kind.__name__ for kind in KINDS.values()}
     use = {"type": "string", "pattern": r"^\$\{" + NAME + r"\}$"}
     for name, kind in made.get("$defs", {}).items():
         if name not in {type_.__name__ for type_ in TYPES.values()}:
             kind["properties"] = {
-                key: value if key in {"type", "id"} else {"anyOf": [value, use]}
+                key: value if key == "id" or (key == "type" and name in steps) else {"anyOf": [value, use]}
                 for key, value in kind.get("properties", {}).items()
             }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "runway_node template", **made}
@@ -248,19 +261,22 @@ def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Re
     known = list(Template.model_fields)
     for name in tree:
         if name not in known:
-            raise TemplateError(f"there is no field {said(name)}{nearest(name, known)}", place=(name,))
+            hint = nearest(name, known) or f"; there are {', '.join(known)}"
+            raise TemplateError(f"there is no field {said(name)}{hint}", place=(name,), hangs_on="nothing")
     if tree.get("version") != 1 or isinstance(tree.get("version"), bool):
         raise TemplateError("version: 1 is missing, or another version is named", place=("version",))
-    output = _one(Output, tree.get("output") or {}, ("output",))
+    if not isinstance(tree.get("description", ""), str):
+        raise TemplateError(f"{said(tree['description'])} is no text", place=("description",))
+    output = _one(Output, {} if tree.get("output") is None else tree["output"], ("output",))
     raw = tree.get("steps")
     if not isinstance(raw, list) or not 0 < len(raw) <= MOST_STEPS:
-        raise TemplateError(f"steps is a list of 1 to {MOST_STEPS} steps", place=("steps",))
+        raise TemplateError(f"steps is a list of 1 to {MOST_STEPS} steps", place=("steps",), hangs_on="nothing")
     steps = [_step(one, ("steps", number)) for number, one in enumerate(raw)]
     ids = _ids(steps)
     nodes = [_node(number, step, ids, files, there=there) for number, step in enumerate(steps)]
     last = len(nodes) - 1
     if (wanted := tree.get("render")) is not None:
-        if wanted not in ids:
+        if not isinstance(wanted, str) or wanted not in ids:
             raise TemplateError(f"there is no step {said(wanted)}{nearest(str(wanted), ids)}", place=("render",))
         last = ids[wanted]
     return Recipe(nodes=_ordered(nodes, last), last=last, output=output, files=files, lines=lines)
@@ -278,7 +294,7 @@ def _one(kind: Any, raw: Any, place: Place) -> Any:
 def _step(raw: Any, place: Place) -> Any:
     kind = raw.get("type") if isinstance(raw, dict) else None
     if kind is None:
-        raise TemplateError(f"a step has a type: {', '.join(KINDS)}", place=place)
+        raise TemplateError(f"a step has a type: {', '.join(KINDS)}", place=place, hangs_on="nothing")
     if not isinstance(kind, str) or kind not in KINDS:
         hint = nearest(str(kind), KINDS) or f"; there are {', '.join(KINDS)}"
         raise TemplateError(f"there is no step type {said(kind)}{hint}", place=(*place, "type"))
@@ -311,7 +327,7 @@ def _node(number: int, step: Any, ids: dict[str, int], files: Places, *, there: 
     elif number:
         inputs = (Ref(number - 1),)
     else:
-        raise TemplateError("in is missing: the first step has none before it", place=place)
+        raise TemplateError("in is missing: the first step has none before it", place=place, hangs_on="nothing")
     file = getattr(step, "file", None)
     return Node(number=number, step=step, inputs=inputs, file=None if file is None else found(file, "file"))
 
@@ -322,7 +338,7 @@ def _input(value: Any, ids: dict[str, int], files: Places, *, there: bool) -> In
     if value in ids:
         return Ref(ids[value])
     path = files.find(value)
-    if there and not path.is_file():
+    if there and not is_there(path):
         raise TemplateError(f"there is no step and no file {said(value)}{nearest(value, ids)}")
     return path
 
@@ -342,8 +358,9 @@ def _ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
             return
         if state.get(number) == "open":
             raise TemplateError(
-                "the steps go in a circle here", "Let `in` name an earlier step", place=nodes[number].place
-            )
+                "the steps go in a circle here", "Let `in` name an earlier step", place=nodes[number].place,
+                hangs_on="wiring",
+            )  # fmt: skip
         state[number] = "open"
         for one in (*nodes[number].inputs, nodes[number].file):
             if isinstance(one, Ref):
@@ -355,6 +372,7 @@ def _ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
     for node in nodes:
         if node.number not in state:
             raise TemplateError(
-                "nothing uses this step", "Name it in another step's `in`, or in `render`", place=node.place
-            )
+                "nothing uses this step", "Name it in another step's `in`, or in `render`", place=node.place,
+                hangs_on="wiring",
+            )  # fmt: skip
     return tuple(order)

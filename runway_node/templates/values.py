@@ -97,7 +97,7 @@ def spot(value: object) -> Spot:
         parts = value.strip().lower().split("-")
         x = next((part for part in parts if part in {"left", "right"}), "center")
         y = next((part for part in parts if part in {"top", "bottom"}), "center")
-        if 0 < len(parts) <= 2 and all(part in {*_ACROSS, *_DOWN} for part in parts) and len(set(parts)) == len(parts):
+        if "-".join(parts) in SPOTS or "-".join(reversed(parts)) in SPOTS:
             return Spot(x, y)
         raise ValueError(f"{said(value)} is no place: write top-left, center, [x, y] or [center, 80%]")
     if isinstance(value, (list, tuple)) and len(value) == 2:
