@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from runway_node.media.probe import probe
 from runway_node.sandbox import serve
+from runway_node.templates import schema
 
 from .media_clips import ffmpeg
 
@@ -76,6 +78,12 @@ def rendered(name, footage, folder):
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return folder / "film.mp4"
+
+
+def test_the_shipped_schema_is_the_program_s():
+    """The file that editors are pointed to is what `runway-node template schema` prints."""
+    shipped = ROOT / "runway_node" / "templates" / "template.schema.json"
+    assert json.loads(shipped.read_text()) == schema()
 
 
 @pytest.mark.slow
