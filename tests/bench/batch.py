@@ -43,9 +43,9 @@ def rows(folder: Path, sizes: Sizes) -> list[measure.Row]:
     by_hand = statistics.median(taken(lambda: _bare(clip, answer, folder)).cpu for _ in range(sizes.posts))
     name = f"{count} rows of {task:g} s, {slots} at once"
     return [
-        measure.Row(name=f"{name}: slots busy, from the order to the look that ends it", ours="", value=-told["busy"],
-                    bound=-95, unit="%"),
-        measure.Row(name=f"{name}: tasks running at the provider", ours="", value=-told["running"], unit="%"),
+        measure.Row(name=f"{name}: slots idle (busy: from the order to the look that ends it)", ours="",
+                    value=100 - told["busy"], bound=5, unit="%"),
+        measure.Row(name=f"{name}: places idle at the provider", ours="", value=100 - told["running"], unit="%"),
         measure.Row(name=f"{name}: CPU of a row", ours=shown(told["cpu"] / count, "s"), bare=shown(by_hand, "s"),
                     value=told["cpu"] / count / by_hand),
         measure.Row(name=f"{name}: memory at the end beside that at a quarter", ours=shown(told["end"], "MB"),
