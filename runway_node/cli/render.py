@@ -205,8 +205,9 @@ def _priced(
     if dry_run:
         _table(show, checked)
     for one in checked:
-        if one.outcome is not None and one.outcome.error and not dry_run:
-            show.note(f"row {one.row.number}: {one.outcome.error}")
+        told = [one.outcome.error] if one.outcome and one.outcome.error else one.warnings if dry_run else ()
+        for line in told:
+            show.note(f"row {one.row.number}: {line}")
     show.note(_summary(checked, whole))
     if max_credits is not None and whole.pays and (whole.credits is None or whole.credits > max_credits):
         cost = "an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
@@ -237,7 +238,7 @@ def _table(show: Show, checked: list[Checked]) -> None:
         owned = sum(plan.standing.count("owned") for plan in plans)
         calls = sum(calls_to_pay(plan) for plan in plans)
         name = one.job.output if one.job else one.outcome.output if one.outcome else ""
-        word = one.outcome.error or one.outcome.status if one.outcome else "; ".join(one.warnings)
+        word = one.outcome.status if one.outcome else ""
         facts = {"row": one.row.number, "output": name, "frames": one.frames, "paid_calls": calls, "owned_takes": owned}
         told = {} if one.outcome is None else {"status": one.outcome.status, "error": one.outcome.error}
         show.line({"phase": "row", **facts, "credits": sum_known(pays), **told}) if show.json else None
