@@ -100,6 +100,24 @@ def test_the_same_again_costs_nothing(edit, silent, film):
     assert again.spent == 0
 
 
+def test_what_is_drawn_is_known_before_it_is_drawn(edit, silent, film):
+    """A paid step behind drawn frames is owned by the look already, whatever comes after it."""
+    edit.answer(silent)
+    paid = {"type": "runway.video_to_video", "prompt": "dusk"}
+    edit({**TEXT, "in": film}, paid)
+    _, plan = edit.look({**TEXT, "in": film}, paid, {**TEXT, "text": "later"}).plans[0]
+    assert (plan.standing, plan.to_pay) == (("owned",), 0)
+
+
+def test_another_drawing_is_another_order(edit, silent, film):
+    """What is drawn before a paid step is part of what is ordered."""
+    edit.answer(silent)
+    paid = {"type": "runway.video_to_video", "prompt": "dusk"}
+    edit({**TEXT, "in": film}, paid)
+    _, plan = edit.look({**TEXT, "in": film, "text": "y"}, paid).plans[0]
+    assert plan.standing == ("to pay",)
+
+
 @pytest.mark.parametrize("name", ["there.mp4", "film.avi", "film"])
 def test_where_it_cannot_be_written_nothing_is_paid(edit, film, name):
     """A film that exists, or an ending that is none, is refused before anything is ordered."""

@@ -18,6 +18,7 @@ from ..media.shapes import Probe
 from ..models import Keyframe, Policy, Step, build
 from . import layers
 from .effects import grown, make_effect
+from .lineage import Lineage
 from .pieces import Piece, Readers, Stretch, bounded, cut, drawn, from_file, later
 from .places import Places, is_there
 from .problems import TemplateError
@@ -54,6 +55,7 @@ class Making:
         self.readers = Readers(folder, blank=blank, stop=stop)
         self.sounds = Sounds(folder, blank=blank, stop=stop)
         self.warnings = self.sounds.warnings
+        self._lineage = Lineage(recipe.files.find)
         self._done: dict[int, Piece] = {}
         self._probed: dict[Path, Probe] = {}
 
@@ -68,6 +70,7 @@ class Making:
         for node in self.recipe.nodes:
             try:
                 self._done[node.number] = self._node(node)
+                self._lineage.add(node)
             except TemplateError as error:
                 raise self.recipe.wrong(node, error) from error
             except (SourceError, StepError) as error:
@@ -90,6 +93,8 @@ class Making:
 
     def _transformed(self, node: Node, piece: Piece, span: Span | None) -> Piece:
         step, policy = ordered(node.step, self.recipe.files)
+        if step.key is None and not isinstance(piece.picture, Stretch):
+            step = step.model_copy(update={"key": self._lineage.key(node)})
         file = isinstance(piece.picture, Stretch) and piece.picture.whole and piece.own_sound
         if span is None or file:  # the engine keeps the rest of a file by copying it
             return self.orders.transformed(node, piece, step, policy, span)
