@@ -190,7 +190,7 @@ def test_other_sounds(edit, silent, room, kind):
     source = tone(room / kind, hertz=1000, rate=rate, channels=channels)
     found = heard(edit({"type": "audio", "in": silent, "file": source}).path)
     assert pitch(found, 0.2, 1.8) == pytest.approx(1000, abs=5)
-    assert level(found, 0.2, 1.8) == pytest.approx(FULL, rel=0.05)
+    assert level(found, 0.2, 1.8) == pytest.approx(FULL, rel=0.08)  # of MP3
     assert level(found, 2.2, 3.8) < FULL / 100
 
 

@@ -18,7 +18,7 @@ from ..media.shapes import Probe
 from ..models import Keyframe, Policy, Step, build
 from . import layers
 from .effects import grown, make_effect
-from .pieces import Piece, Readers, Stretch, bounded, cut, drawn, from_file, later
+from .pieces import TOO_MANY, Piece, Readers, Stretch, bounded, cut, drawn, from_file, later, tried
 from .places import Places, is_there
 from .problems import TemplateError
 from .sounds import Sounds, looped, mixed, shaped, silence
@@ -68,6 +68,10 @@ class Making:
         for node in self.recipe.nodes:
             try:
                 self._done[node.number] = self._node(node)
+                if self.blank and node.number == self.recipe.last:
+                    tried(self._done[node.number])
+            except RecursionError:
+                raise self.recipe.wrong(node, TemplateError(*TOO_MANY)) from None
             except TemplateError as error:
                 raise self.recipe.wrong(node, error) from error
             except WrongUse as error:
@@ -267,7 +271,7 @@ class Making:
 
                 after = CompositeVideoClip([after.without_audio()], size=after.size, bg_color=(0, 0, 0))
             return drawn(after, sound, piece.fps)
-        except RunwayNodeError:
+        except (RunwayNodeError, RecursionError):
             raise
         except Exception as error:
             told = str(error).strip().splitlines()

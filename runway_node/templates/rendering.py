@@ -30,7 +30,7 @@ from ..models import Event, OnProgress, Policy, Result, Step, sum_known
 from ..planning import Plan
 from ..settings import Settings
 from .making import Making, Span
-from .pieces import Piece, Stretch, blank, from_file
+from .pieces import Piece, Stretch, blank, from_file, tried
 from .sounds import samples
 from .template import SUFFIXES, Node, Recipe
 
@@ -94,6 +94,7 @@ class _Looking:
         self.plans: list[tuple[str, Plan]] = []
 
     def transformed(self, node: Node, piece: Piece, step: Step, policy: Policy, span: Span | None) -> Piece:
+        tried(piece)
         source, start, end, keep_rest = _given(piece, span)
         plan = engine.plan(
             source, step, start=start, end=end, policy=policy.model_copy(update=self.policy), settings=self.settings,
