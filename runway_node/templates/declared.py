@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .problems import Place, TemplateError, listed, nearest, said
-from .values import Color, Duration, color, seconds
+from .values import Color, Duration, color, file, seconds
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 _USE = re.compile(r"\$\$|\$\{(" + NAME + r")\}|(\$\{[^}]*\}?)")
@@ -152,9 +152,7 @@ class PathVar(_Var):
     def _value(self, value: Any) -> Path | str:
         if isinstance(value, Path):
             return value
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
-            raise ValueError(f"{said(value)} is no file's name")
-        return value.strip()
+        return str(file(value)).strip()
 
 
 Var = Annotated[

@@ -20,7 +20,7 @@ from . import layers
 from .effects import grown, make_effect
 from .pieces import TOO_MANY, Piece, Readers, Stretch, bounded, cut, drawn, from_file, later, tried
 from .places import Places, is_there
-from .problems import TemplateError
+from .problems import TemplateError, said
 from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
 from .template import Input, Node, Recipe, Ref
@@ -185,7 +185,7 @@ class Making:
     def _layered(self, node: Node, step: Timed, piece: Piece) -> Piece:
         base = self.picture(piece)
         if isinstance(step, Text):
-            font = None if step.font is None else self._file(step.font, "font", ".ttf, .otf")
+            font = None if step.font is None else placed(step.font, self.recipe.files, "font")
             layer = layers.words(step, font, base.size)
         else:
             assert isinstance(step, Overlay)
@@ -205,12 +205,6 @@ class Making:
             width = max(2, round(pixels(step.width, int(base.size[0]))))
             clip = clip.with_effects([vfx.Resize(width=width)])
         return clip
-
-    def _file(self, name: Any, field: str, kind: str) -> Path:
-        path = placed(name, self.recipe.files, field)
-        if not is_there(path):
-            raise TemplateError(f"there is no file {path.name}", f"Name a file ({kind})", place=(field,))
-        return path
 
     def _heard(self, node: Node, step: Audio, piece: Piece) -> Piece:
         own, seconds = (None if step.mode == "mute" else piece.sound), piece.seconds
@@ -318,15 +312,16 @@ def placed(name: Any, files: Places, *place: str | int) -> Path:
     """The file that a step's field names.
 
     Raises:
-        TemplateError: It lies elsewhere; with the field's place in the step.
+        TemplateError: It lies elsewhere, or is not there; with the field's place in the step.
 
     """
-    if isinstance(name, Path):
-        return name
     try:
-        return files.find(name)
+        path = name if isinstance(name, Path) else files.find(name)
     except TemplateError as error:
         raise TemplateError(error.what, error.mend, place=place) from None
+    if not is_there(path):
+        raise TemplateError(f"there is no file {said(str(name))}", "Check its name", place=place)
+    return path
 
 
 def ordered(step: Any, files: Places) -> tuple[Step, Policy]:
