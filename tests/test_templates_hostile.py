@@ -19,12 +19,12 @@ except ImportError:  # on Windows, where nobody counts it
 
 from runway_node.errors import RunwayNodeError, WrongUse
 from runway_node.media.opener import ffmpeg_exe
+from runway_node.settings import load_settings
 from runway_node.templates import Places, Source, TemplateError, look, render
 
 from .disguises import DISGUISES, disguised, eyes_fixture, secret_fixture
-from .edits import edit_fixture
 
-__all__ = ["edit_fixture", "eyes_fixture", "secret_fixture"]
+__all__ = ["eyes_fixture", "secret_fixture"]
 
 MIB = 1 << 20
 PAID = {"type": "runway.video_to_video", "prompt": "dusk"}
@@ -175,6 +175,12 @@ PLACES = {
 STILLS = ("reference", "keyframe")
 
 
+@pytest.fixture(name="settings")
+def settings_fixture(tmp_path):
+    """Enough to look: no key, no server."""
+    return load_settings(provider="runway", data_dir=tmp_path / "data")
+
+
 @pytest.fixture(name="folder")
 def folder_fixture(tmp_path, clip, secret):
     """A template's folder, with a clip of its own and links that lead out."""
@@ -193,10 +199,10 @@ def folder_fixture(tmp_path, clip, secret):
     [(place, name) for place in PLACES for name in OUT if place not in STILLS or not name.startswith("https://")],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_name_leads_nowhere_else(folder, eyes, runway_sandbox, place, name):
+def test_a_name_leads_nowhere_else(folder, eyes, settings, place, name):
     """A template names files of its own folder, and nothing else is opened for it."""
     told = json.dumps({"version": 1, "steps": [PLACES[place]]}).replace('"X"', json.dumps(name))
-    refusal(lambda: look(Source(told, folder).recipe({}), runway_sandbox.settings("runway")))
+    refusal(lambda: look(Source(told, folder).recipe({}), settings))
     assert not eyes.opened
 
 
@@ -237,9 +243,10 @@ NAMES = [("in", "x.mp4"), ("concat", "x.mov"), ("overlay", "x.png"), ("overlay",
 @pytest.mark.parametrize(("place", "name"), NAMES)
 def test_a_disguise_opens_nothing(folder, secret, eyes, runway_sandbox, kind, place, name):
     """A playlist in any place is refused by a look and by a render; what it names stays closed."""
+    settings = runway_sandbox.settings("runway")
     disguised(kind, folder / name, secret, eyes.port)
     told = json.dumps({"version": 1, "steps": [PLACES[place]]}).replace('"X"', json.dumps(name))
-    recipe, settings = Source(told, folder).recipe({}), runway_sandbox.settings("runway")
+    recipe = Source(told, folder).recipe({})
     refusal(look, recipe, settings)
     refusal(render, recipe, folder.parent / "out.mp4", settings)
     assert not eyes.opened
@@ -248,10 +255,11 @@ def test_a_disguise_opens_nothing(folder, secret, eyes, runway_sandbox, kind, pl
 
 
 @pytest.mark.parametrize("kind", DISGUISES)
-def test_a_disguise_as_a_value(folder, secret, eyes, edit, kind):
+def test_a_disguise_as_a_value(folder, secret, eyes, settings, kind):
     """So it is where a person gives it as a clip."""
     path = disguised(kind, folder / "given.mp4", secret, eyes.port)
-    refusal(edit.look, {"type": "trim", "in": path, "start": 1})
+    source = Source('version: 1\nvars: {v: {type: path}}\nsteps: [{type: trim, in: "${v}"}]', folder)
+    refusal(look, source.recipe({"v": path}), settings)
     assert not eyes.opened
 
 
@@ -268,9 +276,10 @@ def bomb(path, side, mode="1"):
 )
 def test_a_picture_that_bursts_is_refused(folder, runway_sandbox, place, side):
     """A small file of hundreds of millions of pixels is not unpacked."""
+    settings = runway_sandbox.settings("runway")
     bomb(folder / "x.png", side)
     told = json.dumps({"version": 1, "steps": [PLACES[place]]}).replace('"X"', '"x.png"')
-    recipe, settings = Source(told, folder).recipe({}), runway_sandbox.settings("runway")
+    recipe = Source(told, folder).recipe({})
     refusal(look, recipe, settings)
     assert runway_sandbox.sandbox.counters.creates == 0
 
@@ -300,22 +309,22 @@ def test_a_picture_that_bursts_is_refused(folder, runway_sandbox, place, side):
     ],
     ids=str,
 )  # fmt: skip
-def test_what_no_memory_holds_is_refused(folder, runway_sandbox, step):
+def test_what_no_memory_holds_is_refused(folder, settings, step):
     """A text, a picture or an effect that would fill the memory, or never end, is told at the look."""
     Image.new("RGB", (1, 5000)).save(folder / "thin.png")
-    told, settings = json.dumps({"version": 1, "steps": [{"in": "own.mp4", **step}]}), runway_sandbox.settings("runway")
+    told = json.dumps({"version": 1, "steps": [{"in": "own.mp4", **step}]})
     refusal(lambda: look(Source(told, folder).recipe({}), settings))
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"no font", b"\0\1\0\0" + b"\xff" * 500, b"OTTO" + b"\0" * 100, b"%!PS-AdobeFont-1.0"]
 )
-def test_a_font_that_is_none(folder, runway_sandbox, content):
+def test_a_font_that_is_none(folder, settings, content):
     """It is refused by name, and no other font is looked for."""
     (folder / "DejaVuSans.ttf").write_bytes(content)
     step = {**TEXT, "in": "own.mp4", "font": "DejaVuSans.ttf"}
     recipe = Source(json.dumps({"version": 1, "steps": [step]}), folder).recipe({})
-    assert "cannot be used as a font" in refusal(look, recipe, runway_sandbox.settings("runway"))
+    assert "cannot be used as a font" in refusal(look, recipe, settings)
 
 
 # effects
@@ -341,32 +350,32 @@ def test_an_effect_is_one_of_moviepys(tmp_path, name):
      ("Scroll", {"w": "os"}), ("MultiplySpeed", {"factor": 0})],
     ids=str,
 )  # fmt: skip
-def test_a_field_is_a_plain_value(folder, runway_sandbox, name, fields):
+def test_a_field_is_a_plain_value(folder, settings, name, fields):
     """A callable, a clip, an attribute, a mapping is none of an effect's fields."""
     told = json.dumps({"version": 1, "steps": [{"type": "effect", "in": "own.mp4", "name": name, "with": fields}]})
-    refusal(lambda: look(Source(told, folder).recipe({}), runway_sandbox.settings("runway")))
+    refusal(lambda: look(Source(told, folder).recipe({}), settings))
 
 
-def test_five_hundred_steps_are_drawn_or_refused(folder, runway_sandbox):
+def test_five_hundred_steps_are_drawn_or_refused(folder, settings):
     """So many on top of one another are said to be too many before anything is paid."""
     steps = [{**PAID, "in": "own.mp4"}, *[{**TEXT, "size": 12}] * 499]
     recipe = Source(json.dumps({"version": 1, "steps": steps}), folder).recipe({})
-    assert "Too many steps" in refusal(look, recipe, runway_sandbox.settings("runway"))
+    assert "Too many steps" in refusal(look, recipe, settings)
 
 
-def test_a_broken_clip_is_told_with_its_step(folder, runway_sandbox):
+def test_a_broken_clip_is_told_with_its_step(folder, settings):
     """Whatever is in a file, the error is ours."""
     own = (folder / "own.mp4").read_bytes()
     for size in (0, 1, 8, 100, 1000, len(own) // 2):
         (folder / "cut.mp4").write_bytes(own[:size])
         recipe = Source(json.dumps({"version": 1, "steps": [{**TEXT, "in": "cut.mp4"}]}), folder).recipe({})
         try:
-            look(recipe, runway_sandbox.settings("runway"))
+            look(recipe, settings)
         except RunwayNodeError as error:
             assert str(error).startswith("steps[0]")  # noqa: PT017 - some of it can be read
 
 
-def test_own_clip_is_fine(folder, runway_sandbox):
+def test_own_clip_is_fine(folder, settings):
     """What all these tests start from is taken."""
     told = json.dumps({"version": 1, "steps": [{**TEXT, "in": "own.mp4"}]})
-    assert look(Source(told, folder).recipe({}), runway_sandbox.settings("runway")).frames == 50
+    assert look(Source(told, folder).recipe({}), settings).frames == 50
