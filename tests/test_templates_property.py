@@ -164,8 +164,9 @@ def test_what_is_looked_at_is_what_is_rendered(bench, template, suffix):
     out.unlink()
 
 
-KEYS = ["version", "steps", "type", "in", "id", "text", "file", "name", "with", "range", "start", "end", "prompt", "vars",
-        "render", "output", "transition", "duration", "references", "keyframes", "picture", "position"]  # fmt: skip
+KEYS = ["version", "steps", "type", "in", "id", "text", "file", "name", "with", "range", "start", "end", "prompt",
+        "vars", "render", "output", "transition", "duration", "references", "keyframes", "picture",
+        "position"]  # fmt: skip
 WORDS = ["a.mp4", "s0", "trim", "text", "effect", "concat", "audio", "overlay", "runway.video_to_video", "1s", "${v}",
          "$", "", "FadeIn", "path", "string"]  # fmt: skip
 trees = st.recursive(

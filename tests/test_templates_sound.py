@@ -280,6 +280,14 @@ def test_each_container_is_in_time(edit, clicking, suffix):
     assert probe(made).frames == 125
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_a_cut_that_nobody_hears_is_in_time(edit, clicking, suffix):
+    """Where the sound of a part is not touched, it begins at the part's first frame."""
+    made = edit({"type": "trim", "in": clicking, "start": "1.2s", "end": "3.6s"}, TEXT, out=f"film{suffix}").path
+    assert clicks(made) == pytest.approx([0.3, 1.3, 2.3], abs=0.003)
+    assert numbers(made) == list(range(30, 90))
+
+
 def test_a_late_picture_keeps_its_sound(edit, clicking, room):
     """Where the picture begins after the sound, they are together all the same, copied, treated or drawn."""
     both = ["-map", "0:v", "-map", "1:a", "-c", "copy"]

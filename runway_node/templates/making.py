@@ -151,8 +151,9 @@ class Making:
         overlap = 0
         if step is not None and step.transition is not None and step.transition.type == "crossfade":
             overlap = first.frame(step.transition.duration)
-            short = next((number for number, count in enumerate(counts) if count <= 2 * overlap), None)
-            if short is not None and len(pieces) > 1 and counts[short] <= overlap * (1 + (0 < short < len(pieces) - 1)):
+            neighbours = [(number > 0) + (number < len(pieces) - 1) for number in range(len(pieces))]
+            short = next((n for n, count in enumerate(counts) if count <= overlap * neighbours[n]), None)
+            if short is not None:
                 raise TemplateError(
                     f"clip {short + 1} lasts {float(pieces[short].seconds):.2f} s, too short for its cross-fades",
                     "Shorten the transition",
