@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from runway_node.media.opener import ffmpeg_exe, run_ffmpeg
+from runway_node.media.probe import probe
 from runway_node.templates import Source, look, render
 
 from .media_clips import X264, ffmpeg
@@ -51,7 +52,8 @@ class Edits:
         recipe = self.recipe(*steps, **top)
         looked = look(recipe, self.settings)
         rendered = render(recipe, self.folder / out, self.settings, **(how or {}))
-        assert (looked.frames, looked.width, looked.height) == (rendered.frames, *size(rendered.path))
+        found = probe(rendered.path)
+        assert (looked.frames, looked.width, looked.height) == (rendered.frames, found.width, found.height)
         return rendered
 
     def answer(self, clip):

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from runway_node.media.probe import probe
+from runway_node.templates import TemplateError
 
-from .edits import edit_fixture, pictures, plain, size, with_sound
+from .edits import edit_fixture, packets, pictures, plain, size, with_sound
 from .media_clips import VP9, barcode, ffmpeg, made_of, numbers, read
 
 __all__ = ["edit_fixture"]
@@ -114,6 +115,15 @@ def test_a_cross_fade_shares_frames(edit, room):
     levels = middle(edit({"type": "concat", "in": [dark, light], "transition": fade}).path)
     low, high = levels[0], levels[-1]
     assert levels == pytest.approx([low] * 45 + [low + (high - low) * n / 6 for n in range(1, 6)] + [high] * 45, abs=3)
+
+
+def test_a_clip_too_short_for_its_fades_is_told(edit, silent, room):
+    """The first or last needs one transition's time and more, one between needs two; it is named."""
+    short = barcode(room / "short.mp4", "25", 15)
+    step = {"type": "concat", "in": [short, short, silent], "transition": {"duration": "400ms"}}
+    with pytest.raises(TemplateError, match=r"steps\[0\].transition.duration, line 1: clip 2 lasts 0.60 s"):
+        edit.look(step)
+    assert edit.look({**step, "in": [short, silent, short]}).frames == 15 + 75 + 15 - 20
 
 
 def test_three_clips_cross_faded(edit, silent):
@@ -312,6 +322,23 @@ def test_a_part_of_a_turned_clip_is_upright(edit, turned):
     """A part of it is too, without anything drawn."""
     made = edit({"type": "trim", "in": turned, "start": 1}).path
     assert numbers(made) == list(range(25, 50))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("how", [{"mode": "mute"}, {"gain": -3}], ids=["mute", "gain"])
+def test_a_turned_clip_stays_turned(edit, turned, room, how, suffix):
+    """Where only its sound changes, its packets and the way it is turned stay."""
+    heard = with_sound(turned, room / "heard.mp4")
+    made = edit({"type": "audio", "in": heard, **how}, out=f"film{suffix}").path
+    assert packets(made) == packets(turned)
+    assert probe(made).rotation == probe(turned).rotation == 90
+
+
+def test_a_varying_rate_is_copied(edit, varying, film):
+    """Where only its sound changes, each frame keeps its time."""
+    made = edit({"type": "audio", "in": varying, "file": film}).path
+    assert packets(made) == packets(varying)
+    assert probe(made).frames == probe(varying).frames
 
 
 @pytest.mark.parametrize("how", ["trimmed", "drawn"])

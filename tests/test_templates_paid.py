@@ -49,6 +49,18 @@ def test_the_engines_own_file_is_the_film(edit, silent, film):
     assert edit.sandbox.counters.creates == 1
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv", ".webm"])
+def test_the_engines_own_file_in_each_container(edit, silent, film, suffix):
+    """So it does in other containers, and leaves nothing beside it."""
+    edit.answer(silent)
+    made = edit({"type": "runway.video_to_video", "in": film, "prompt": "dusk"}, out=f"film{suffix}")
+    other = run(film, Step(prompt="dusk"), edit.folder / f"own{suffix}", settings=edit.settings).path
+    assert packets(made.path) == packets(other)
+    assert numbers(made.path) == list(range(75))
+    assert not [path for path in edit.folder.iterdir() if path.name.startswith(".")]
+    assert edit.sandbox.counters.creates == 1
+
+
 @pytest.mark.parametrize("sound", [True, False])
 def test_a_range_of_a_file_is_the_engines(edit, silent, film, sound):
     """Of a file, the engine transforms a range and keeps the rest by copying it, with sound or without."""

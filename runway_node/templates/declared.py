@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .problems import Place, TemplateError, nearest, said
-from .values import Color, Duration, color, seconds, written
+from .problems import Place, TemplateError, listed, nearest, said
+from .values import Color, Duration, color, file, seconds, written
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 _USE = re.compile(r"\$\$|\$\{(" + NAME + r")\}|(\$\{[^}]*\}?)")
@@ -68,7 +68,7 @@ class StringVar(_Var):
         if not self.min_length <= len(text) <= self.max_length:
             raise ValueError(f"{said(text)} has {len(text)} characters, not {self.min_length} to {self.max_length}")
         if self.choices is not None and text not in self.choices:
-            raise ValueError(f"{said(text)} is none of {', '.join(self.choices)}{nearest(text, self.choices)}")
+            raise ValueError(f"{said(text)} is none of {listed(self.choices)}{nearest(text, self.choices)}")
         return text
 
 
@@ -152,9 +152,7 @@ class PathVar(_Var):
     def _value(self, value: Any) -> Path | str:
         if isinstance(value, Path):
             return value
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
-            raise ValueError(f"{said(value)} is no file's name")
-        return value.strip()
+        return str(file(value)).strip()
 
 
 Var = Annotated[
@@ -214,7 +212,7 @@ def values_of(declared: Mapping[str, Any], given: Mapping[str, Any], *, loose: b
 
 
 def _there_are(declared: Mapping[str, Any]) -> str:
-    return f"; there are {', '.join(declared)}" if declared else "; the template has none"
+    return f"; there are {listed(declared)}" if declared else "; the template has none"
 
 
 def uses(text: str) -> set[str]:

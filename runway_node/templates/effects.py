@@ -118,17 +118,15 @@ def grown(name: str, effect: Any, width: int, height: int) -> tuple[float, float
 
 
 def _checked(field: str, annotation: Any, value: Any) -> Any:
-    value = _tupled(value)
-    if any(abs(number) > MOST for number in _numbers(value)):
-        raise Unfit(f"{said(value)} is more than {MOST}", "with", field)
-    adapter = _adapter(annotation)
-    if adapter is None or value is None:
-        return value
+    value, adapter = _tupled(value), _adapter(annotation)
     try:
-        return adapter.validate_python(value, strict=False)
+        checked = value if adapter is None or value is None else adapter.validate_python(value, strict=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]["msg"]
         raise Unfit(f"{said(value)} is wrong: {first[0].lower()}{first[1:]}", "with", field) from None
+    if not all(abs(number) <= MOST for number in _numbers(checked)):
+        raise Unfit(f"{said(value)} is no number up to {MOST}", "with", field)
+    return checked
 
 
 @functools.cache
@@ -151,7 +149,7 @@ def _tupled(value: Any) -> Any:
 
 
 def _numbers(value: Any) -> list[float]:
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return [number for one in value for number in _numbers(one)]
     return [value] if isinstance(value, (int, float)) else []
 

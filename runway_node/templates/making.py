@@ -19,9 +19,9 @@ from ..models import Keyframe, Policy, Step, build
 from . import layers
 from .effects import grown, make_effect
 from .lineage import Lineage
-from .pieces import Piece, Readers, Stretch, bounded, cut, drawn, from_file, later
+from .pieces import TOO_MANY, Piece, Readers, Stretch, bounded, cut, drawn, from_file, later, tried
 from .places import Places, is_there
-from .problems import TemplateError
+from .problems import TemplateError, said
 from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
 from .template import Input, Node, Recipe, Ref
@@ -71,6 +71,10 @@ class Making:
             try:
                 self._done[node.number] = self._node(node)
                 self._lineage.add(node)
+                if self.blank and node.number == self.recipe.last:
+                    tried(self._done[node.number])
+            except RecursionError:
+                raise self.recipe.wrong(node, TemplateError(*TOO_MANY)) from None
             except TemplateError as error:
                 raise self.recipe.wrong(node, error) from error
             except (SourceError, StepError) as error:
@@ -152,8 +156,9 @@ class Making:
         overlap = 0
         if step is not None and step.transition is not None and step.transition.type == "crossfade":
             overlap = first.frame(step.transition.duration)
-            short = next((number for number, count in enumerate(counts) if count <= 2 * overlap), None)
-            if short is not None and len(pieces) > 1 and counts[short] <= overlap * (1 + (0 < short < len(pieces) - 1)):
+            neighbours = [(number > 0) + (number < len(pieces) - 1) for number in range(len(pieces))]
+            short = next((n for n, count in enumerate(counts) if count <= overlap * neighbours[n]), None)
+            if short is not None:
                 raise TemplateError(
                     f"clip {short + 1} lasts {float(pieces[short].seconds):.2f} s, too short for its cross-fades",
                     "Shorten the transition",
@@ -186,7 +191,7 @@ class Making:
     def _layered(self, node: Node, step: Timed, piece: Piece) -> Piece:
         base = self.picture(piece)
         if isinstance(step, Text):
-            font = None if step.font is None else self._file(step.font, "font", ".ttf, .otf")
+            font = None if step.font is None else placed(step.font, self.recipe.files, "font")
             layer = layers.words(step, font, base.size)
         else:
             assert isinstance(step, Overlay)
@@ -206,12 +211,6 @@ class Making:
             width = max(2, round(pixels(step.width, int(base.size[0]))))
             clip = clip.with_effects([vfx.Resize(width=width)])
         return clip
-
-    def _file(self, name: Any, field: str, kind: str) -> Path:
-        path = placed(name, self.recipe.files, field)
-        if not is_there(path):
-            raise TemplateError(f"there is no file {path.name}", f"Name a file ({kind})", place=(field,))
-        return path
 
     def _heard(self, node: Node, step: Audio, piece: Piece) -> Piece:
         own, seconds = (None if step.mode == "mute" else piece.sound), piece.seconds
@@ -272,7 +271,7 @@ class Making:
 
                 after = CompositeVideoClip([after.without_audio()], size=after.size, bg_color=(0, 0, 0))
             return drawn(after, sound, piece.fps)
-        except RunwayNodeError:
+        except (RunwayNodeError, RecursionError):
             raise
         except Exception as error:
             told = str(error).strip().splitlines()
@@ -319,15 +318,16 @@ def placed(name: Any, files: Places, *place: str | int) -> Path:
     """The file that a step's field names.
 
     Raises:
-        TemplateError: It lies elsewhere; with the field's place in the step.
+        TemplateError: It lies elsewhere, or is not there; with the field's place in the step.
 
     """
-    if isinstance(name, Path):
-        return name
     try:
-        return files.find(name)
+        path = name if isinstance(name, Path) else files.find(name)
     except TemplateError as error:
         raise TemplateError(error.what, error.mend, place=place) from None
+    if not is_there(path):
+        raise TemplateError(f"there is no file {said(str(name))}", "Check its name", place=place)
+    return path
 
 
 def ordered(step: Any, files: Places) -> tuple[Step, Policy]:

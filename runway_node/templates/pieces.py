@@ -28,6 +28,9 @@ MOST_READERS = 4
 MOST_PIXELS = 64_000_000
 LONGEST_SIDE = 16384
 
+DEEPER = 50
+TOO_MANY = ("Too many steps lie on one another here to be drawn", "Make two templates of it")
+
 SLACK = 1e-5
 """Frames; moviepy's own, against i / fps lying a hair under it."""
 
@@ -224,6 +227,24 @@ def drawn(clip: Any, sound: Any, fps: Fraction) -> Piece:
     width, height = (int(side) for side in clip.size)
     bounded(width, height)
     return Piece(picture=clip.without_audio(), sound=sound, fps=fps, frames=count, width=width, height=height)
+
+
+def tried(piece: Piece) -> None:
+    """Draw the first frame, a little further down the stack than a render does: what is looked at can be drawn.
+
+    Raises:
+        SourceError: It cannot.
+
+    """
+
+    def deeper(left: int) -> Any:
+        return deeper(left - 1) if left else piece.picture.get_frame(0)
+
+    try:
+        if not isinstance(piece.picture, Stretch):
+            deeper(DEEPER)
+    except RecursionError:
+        raise SourceError(*TOO_MANY) from None
 
 
 def bounded(width: float, height: float) -> None:

@@ -66,6 +66,13 @@ def nearest(word: str, among: Iterable[str]) -> str:
     return f"; did you mean {words[found[0]]}?" if found else ""
 
 
+def listed(words: Iterable[str]) -> str:
+    """Names for an error's line, some of them where there are many."""
+    names = list(words)
+    more = f", and {len(names) - 40} more" if len(names) > 40 else ""
+    return ", ".join(name if len(name) <= 80 else said(name) for name in names[:40]) + more
+
+
 def said(value: object) -> str:
     """A value for an error's line: short, on one line."""
     text = repr(value)

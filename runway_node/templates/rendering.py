@@ -30,7 +30,7 @@ from ..models import Event, OnProgress, Policy, Result, Step, sum_known
 from ..planning import Plan
 from ..settings import Settings
 from .making import Making, Span
-from .pieces import Piece, Stretch, blank, from_file
+from .pieces import Piece, Stretch, blank, from_file, tried
 from .sounds import samples
 from .template import SUFFIXES, Node, Recipe
 
@@ -94,6 +94,7 @@ class _Looking:
         self.plans: list[tuple[str, Plan]] = []
 
     def transformed(self, node: Node, piece: Piece, step: Step, policy: Policy, span: Span | None) -> Piece:
+        tried(piece)
         source, start, end, keep_rest = _given(piece, span)
         plan = engine.plan(
             source, step, start=start, end=end, policy=policy.model_copy(update=self.policy), settings=self.settings,
@@ -111,7 +112,7 @@ class _Ordering:
         self,
         settings: Settings,
         policy: dict[str, Any],
-        folder: Path,
+        folder: Path | None,
         suffix: str,
         stop: threading.Event,
         on_progress: OnProgress | None,
@@ -122,8 +123,7 @@ class _Ordering:
 
     def transformed(self, node: Node, piece: Piece, step: Step, policy: Policy, span: Span | None) -> Piece:
         source, start, end, keep_rest = _given(piece, span)
-        # In the film's own container, so that nothing needs to be encoded for another one.
-        out = None if self.suffix == ".mp4" else self.folder / f"step{node.number}{self.suffix}"
+        out = None if self.folder is None else self.folder / f"step{node.number}{self.suffix}"
         result = engine.run(
             source, step, out, start=start, end=end, policy=policy.model_copy(update=self.policy),
             settings=self.settings, stop=self.stop, on_progress=self.on_progress, keep_rest=keep_rest,
@@ -197,8 +197,8 @@ def render(
     if out.exists() and not force:
         raise _exists(out)
     stop = stop or engine.Stop()
-    with _workshop(settings) as folder:
-        ordering = _Ordering(settings, policy, folder, out.suffix.lower(), stop, on_progress)
+    with _workshop(settings) as folder, _beside(out) as beside:
+        ordering = _Ordering(settings, policy, beside, out.suffix.lower(), stop, on_progress)
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
         try:
             piece = making.made()
@@ -295,6 +295,26 @@ def place(film: Path, out: Path, *, force: bool = False) -> None:
 
 def _exists(out: Path) -> OutputError:
     return OutputError(f"{out} exists", "Choose another output, or remove it")
+
+
+@contextlib.contextmanager
+def _beside(out: Path) -> Iterator[Path | None]:
+    """A folder for paid steps' clips in the film's own container, so that nothing needs to be encoded for another one.
+
+    It is where the film goes, for the engine writes no clip into the data folder but what it keeps there itself: mp4.
+    """
+    if out.suffix.lower() == ".mp4":
+        yield None
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.stem[:100]}-", dir=out.parent))
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written ({error.strerror})", "Choose another folder") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

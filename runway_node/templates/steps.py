@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from ..models import Policy, Step
 from .effects import check_effect
+from .problems import Unfit
 from .values import Color, Duration, File, Gain, Length, Position, Words
 
 ID = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
@@ -29,7 +30,7 @@ class Range(Written):
     @model_validator(mode="after")
     def _some(self) -> Range:
         if self.end is not None and self.duration is not None:
-            raise ValueError("it has an end or a duration, not both")
+            raise Unfit("it has an end or a duration, not both", hangs_on="nothing")
         if self.duration == 0 or (self.end is not None and self.end <= self.start):
             raise ValueError("no time lies between its start and its end")
         return self
@@ -63,7 +64,7 @@ class Trim(OneIn):
     def _part(self) -> Trim:
         Range(start=self.start, end=self.end, duration=self.duration)
         if self.range is not None:
-            raise ValueError("a trim is a range itself; leave `range` out")
+            raise Unfit("a trim is a range itself; leave it out", "range", hangs_on="nothing")
         return self
 
 
@@ -87,7 +88,7 @@ class Concat(Common):
     @classmethod
     def _no_range(cls, value: Range | None) -> Range | None:
         if value is not None:
-            raise ValueError("a concat has several inputs; give `range` to a step of one")
+            raise Unfit("a concat has several inputs; give `range` to a step of one", hangs_on="nothing")
         return value
 
 
@@ -156,9 +157,9 @@ class Audio(OneIn):
     @model_validator(mode="after")
     def _fits(self) -> Audio:
         if self.mode == "mix" and self.file is None:
-            raise ValueError("a mix has a file")
+            raise Unfit("a mix has a file", "mode")
         if self.mode == "mute" and (self.file is not None or self.loudness is not None):
-            raise ValueError("mute has neither file nor loudness")
+            raise Unfit("mute has neither file nor loudness", "mode")
         return self
 
 

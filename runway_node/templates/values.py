@@ -127,7 +127,13 @@ def pixels(length: str | float, whole: int) -> float:
     return float(length[:-1]) / 100 * whole if isinstance(length, str) else length
 
 
-def _file(value: object) -> Path | str:
+def file(value: object) -> Path | str:
+    """A file's name.
+
+    Raises:
+        ValueError: It is none, or longer than any.
+
+    """
     if isinstance(value, Path):
         return value
     if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > 4096:
@@ -184,5 +190,5 @@ Length = Annotated[
     WithJsonSchema({"anyOf": [_NUMBER, _STRING], "description": "Pixels, or a share of the frame such as 30%."}),
 ]
 File = Annotated[
-    Any, BeforeValidator(_file), WithJsonSchema({**_STRING, "description": "A file, from the template's own folder."})
+    Any, BeforeValidator(file), WithJsonSchema({**_STRING, "description": "A file, from the template's own folder."})
 ]
