@@ -378,3 +378,10 @@ def test_a_hundred_steps(edit, room):
     clip = plain(room / "g5.mp4", 40, 3)
     made = edit({**TEXT, "in": clip}, *[{"type": "effect", "name": "InvertColors"}] * 100).path
     assert probe(made).frames == 3
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_a_film_of_one_frame(edit, silent, suffix):
+    """One frame is a film, too, in every container."""
+    made = edit({"type": "trim", "in": silent, "start": 1, "duration": "40ms"}, out=f"film{suffix}").path
+    assert numbers(made) == [25]

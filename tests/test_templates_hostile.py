@@ -38,10 +38,10 @@ def peak():
 
 def refusal(call, *given, **how):
     """The one short line of ours that a call ends with, in little time and memory."""
-    begun, before = time.monotonic(), peak()
+    begun, before = time.process_time(), peak()
     with pytest.raises(WrongUse) as caught:
         call(*given, **how)
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 10
     assert peak() - before < 200 * MIB
     told = str(caught.value)
     assert "\n" not in told
@@ -89,6 +89,7 @@ def test_a_bomb_costs_nothing(name, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_million_keys_are_too_large(tmp_path):
     """What is larger than a template can be is not even read."""
     path = tmp_path / "t.yaml"
@@ -137,6 +138,7 @@ def test_a_huge_value_is_refused(tmp_path, kind, value):
      {**PAID, "model": "X", "X": 1}, {**PAID, "seed": "X"}],
     ids=str,
 )  # fmt: skip
+@pytest.mark.slow
 @pytest.mark.parametrize("letters", ["1", "a", "1:", "rgb(1", "-"])
 def test_a_huge_word_is_refused(tmp_path, step, letters):
     """In every place of a step."""
@@ -193,6 +195,7 @@ def folder_fixture(tmp_path, clip, secret):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "name"),
     # An https still is the provider's to fetch.
@@ -271,6 +274,7 @@ def bomb(path, side, mode="1"):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "side"), [("overlay", 9000), ("overlay", 20_000), ("reference", 20_000), ("keyframe", 20_000)]
 )

@@ -213,6 +213,8 @@ def _rate(video: Any, times: Times) -> tuple[Fraction, bool]:
             return rate, False
     # The middle of all gaps is what the recorder aimed at: an average counts the frames it dropped.
     gaps = [later - earlier for earlier, later in itertools.pairwise(times.ticks)]
+    if not gaps:  # one frame, in a container that tells only its clock's rate
+        return Fraction(25), False
     aimed = 1 / (Fraction(statistics.median(gaps)) * times.tick)
     return min(STANDARD_RATES, key=lambda rate: abs(rate - aimed)), True
 
