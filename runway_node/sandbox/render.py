@@ -163,7 +163,8 @@ def _codec(work: Work) -> list[str]:
     if work.format == "sdr_rec709_10bit":
         quiet = ["-preset", "veryfast", "-tag:v", "hvc1", "-x265-params", "log-level=error"]
         return ["-c:v", "libx265", "-pix_fmt", "yuv420p10le", *quiet, "-f", "mp4"]
-    quality = ["-preset", "veryfast", "-crf", "20", "-threads", "2"]  # a fixed number of threads: the same bytes
+    # A fixed number of threads, and none for the lookahead: the same bytes each time.
+    quality = ["-preset", "veryfast", "-crf", "20", "-threads", "2", "-x264-params", "sync-lookahead=0"]
     return ["-c:v", "libx264", *quality, "-movflags", "+faststart", "-f", "mp4"]
 
 
