@@ -82,8 +82,7 @@ def _common(sandbox: Sandbox, body: dict[str, Any], clip: Clip) -> Work:
     seed = int(body["seed"]) if "seed" in body else random.randint(0, SEED_MAX)  # noqa: S311  # a look, not a secret
     rate = Fraction(options.fps) if options.fps else None
     work = Work(clip, body.get("promptText", ""), seed, rate=rate, extra=options.length_error)
-    lighter = options.shift * (sandbox.counters.accepted % 2)
-    return work._replace(stretch=options.length_kind == "stretch", shift=lighter)
+    return work._replace(stretch=options.length_kind == "stretch")
 
 
 def _clip(sandbox: Sandbox, body: dict[str, Any], row: Model) -> Clip:

@@ -193,6 +193,7 @@ class Sandbox:
                 raise Refusal(400, "You do not have enough credits to run this task.", code="insufficient_user_quota")
             account.credits -= price
             account.created.append((now, model))
+            work = work._replace(shift=self.options.shift * (self.counters.accepted % 2))
             self.counters.accepted += 1
             self.counters.billed += 1
             self.counters.credits += price
