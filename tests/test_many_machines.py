@@ -177,11 +177,11 @@ def test_three_machines_render_each_row_once(shared, database, answer, tmp_path)
             until(lambda: desk.poll() is not None, machines)
         finally:
             machines.end()
-        assert desk.returncode == 0, machines.told()
         tasks = list(served.sandbox.tasks.values())
         accepted = served.sandbox.counters.accepted
     results = list(csv.DictReader((shared / "out" / "results.csv").read_text().splitlines()))
-    assert [row["status"] for row in results] == ["done"] * ROWS
+    assert {row["error"] for row in results if row["status"] != "done"} == set()
+    assert desk.returncode == 0, machines.told()
     assert accepted == ROWS - TWINS
     assert most_at_once(tasks) <= SLOTS
     assert films(shared / "out") == alone(shared, tmp_path, answer)

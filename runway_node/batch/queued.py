@@ -12,7 +12,7 @@ from ..errors import LedgerError
 from ..ledger import opened
 from ..models import Event
 from ..settings import Settings
-from .durable import CANCELLED, Durable, Work
+from .durable import CANCELLED, LEFT, Durable, Work
 from .halting import MAX_REFUSALS, too_many
 from .jobs import Job, Outcome
 from .work import render_row
@@ -53,7 +53,7 @@ def work_of(settings: Settings, durable: Durable, tell: Callable[[str, int, Even
         with opened(settings):
             outcome = render_row(job, settings, stop, _teller(tell, batch, job.row))
         if outcome.kind == LedgerError.__name__:  # the database's fault: the row is not over, and others go on with it
-            raise LedgerError(outcome.error)
+            return ended(outcome, over=True) | {"status": LEFT}
         outcome = _judged(durable, batch, most, outcome)
         if outcome.halt:
             hold.set()
