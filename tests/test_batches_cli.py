@@ -16,6 +16,8 @@ from runway_node.settings import load_settings
 
 from .batch_worker import worker
 
+pytestmark = pytest.mark.slow  # a queue polls, workers are processes
+
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch, tmp_path):

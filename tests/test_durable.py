@@ -25,6 +25,8 @@ from runway_node.settings import load_settings
 
 from .batch_worker import worker
 
+pytestmark = pytest.mark.slow  # a queue polls, workers are processes
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 40.0
 POSIX = pytest.mark.skipif(os.name != "posix", reason="SIGKILL and SIGSTOP are POSIX's")
@@ -114,7 +116,6 @@ def phases(one, phase):
 
 
 @POSIX
-@pytest.mark.slow
 def test_a_killed_and_a_stopped_worker(team):
     """Of three workers one is killed and one stands still for a while: all rows are done, none twice without need."""
     with team.durable() as durable:
@@ -138,7 +139,6 @@ def test_a_killed_and_a_stopped_worker(team):
 
 
 @POSIX
-@pytest.mark.slow
 def test_sigterm_hands_rows_over(team):
     """A worker that is told to end leaves its rows at once, and a live one takes them over."""
     with team.durable() as durable:
@@ -156,7 +156,6 @@ def test_sigterm_hands_rows_over(team):
 
 
 @POSIX
-@pytest.mark.slow
 def test_a_lost_session(team, postgres):
     """A worker whose sessions the server ended goes on under a new token, and finishes."""
     with team.durable() as durable:
@@ -171,7 +170,6 @@ def test_a_lost_session(team, postgres):
 
 
 @POSIX
-@pytest.mark.slow
 def test_a_worker_that_was_thought_dead(team, postgres):
     """It stands still while the server ends its sessions, and goes on: what the other one said of its row stays."""
     with team.durable() as durable:
@@ -190,7 +188,6 @@ def test_a_worker_that_was_thought_dead(team, postgres):
 
 
 @POSIX
-@pytest.mark.slow
 def test_an_outage(team, postgres):
     """A database that is away for a while: the worker waits for it and finishes; told to end meanwhile, it ends."""
     name = make_url(team.url).database
@@ -210,7 +207,6 @@ def test_an_outage(team, postgres):
 
 
 @POSIX
-@pytest.mark.slow
 def test_a_halt_stops_all(team):
     """A row that says that the batch should stop: nothing is begun any more on any machine, and it is told why."""
     bad = team.folder / "bad"
@@ -233,7 +229,6 @@ def test_a_halt_stops_all(team):
 
 
 @POSIX
-@pytest.mark.slow
 def test_killed_on_one_machine(crew):
     """A process that works on a file and is killed: started again it goes on, and begins no row that is told done."""
     with crew.durable() as durable:
@@ -248,7 +243,6 @@ def test_killed_on_one_machine(crew):
     assert {row for row, count in Counter(crew.ran("ended")).items() if count > 1} <= set(crew.ran(by=first)[-3:])
 
 
-@pytest.mark.slow
 def test_postgres_holds_no_password(team, postgres):
     """No table of the database has its password, and no error shows it."""
     with team.durable() as durable:

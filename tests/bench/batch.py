@@ -24,6 +24,8 @@ from .footage import bare, make
 from .measure import Sizes, child, server, shown, taken
 
 POLL, FPS, SECONDS = 0.5, 24, 5
+ROWS, SLOTS, TASK = 200, 20, 10
+"""The proof of a batch: not smaller in the quick form, where it would prove nothing. TASK: seconds that each takes."""
 TEMPLATE = """
 version: 1
 vars: {clip: {type: path}, look: {type: string}}
@@ -37,17 +39,16 @@ def rows(folder: Path, sizes: Sizes) -> list[measure.Row]:
     """All figures of a batch."""
     clip = make(folder / "row.mp4", width=640, height=360, fps=FPS, seconds=SECONDS)
     answer = make(folder / "row-answer.mp4", width=640, height=360, fps=FPS, seconds=SECONDS, sound=False)
-    count, slots, task = sizes.batch_rows, sizes.batch_slots, sizes.batch_seconds
-    with server("ready", answer, task, slots) as url:
-        told = child("batch", clip, url, folder / "batch", count, slots, task)
+    with server("ready", answer, TASK, SLOTS) as url:
+        told = child("batch", clip, url, folder / "batch")
     by_hand = statistics.median(taken(lambda: _bare(clip, answer, folder)).cpu for _ in range(sizes.posts))
-    name = f"{count} rows of {task:g} s, {slots} at once"
+    name = f"{ROWS} rows of {TASK} s, {SLOTS} at once"
     return [
         measure.Row(name=f"{name}: slots idle (busy: from the order to the look that ends it)", ours="",
                     value=100 - told["busy"], bound=5, unit="%"),
         measure.Row(name=f"{name}: places idle at the provider", ours="", value=100 - told["running"], unit="%"),
-        measure.Row(name=f"{name}: CPU of a row", ours=shown(told["cpu"] / count, "s"), bare=shown(by_hand, "s"),
-                    value=told["cpu"] / count / by_hand),
+        measure.Row(name=f"{name}: CPU of a row", ours=shown(told["cpu"] / ROWS, "s"), bare=shown(by_hand, "s"),
+                    value=told["cpu"] / ROWS / by_hand),
         measure.Row(name=f"{name}: memory at the end beside that at a quarter", ours=shown(told["end"], "MB"),
                     bare=shown(told["quarter"], "MB"), value=told["end"] / told["quarter"], bound=1.1),
     ]  # fmt: skip
@@ -64,8 +65,7 @@ def _bare(clip: Path, answer: Path, folder: Path) -> None:
 class _Watch:
     """When each row had a slot; and this process's memory as rows come to their end."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self) -> None:
         self.begun: dict[int, float] = {}
         self.ended: dict[int, float] = {}
         self.done: list[Outcome] = []
@@ -81,15 +81,15 @@ class _Watch:
         self.done.append(outcome)
         self.memory.append(_memory())
 
-    def busy(self, slots: int, seconds: float | None = None) -> float:
+    def busy(self, seconds: float | None = None) -> float:
         """Percent of the slots' time that was used while rows were waiting; *seconds*: of each row's own time."""
-        full = sorted(self.begun.values())[slots - 1]
+        full = sorted(self.begun.values())[SLOTS - 1]
         last = max(self.begun.values())
         used = 0.0
         for row, begun in self.begun.items():
             ended = self.ended[row] if seconds is None else begun + seconds
             used += max(0.0, min(ended, last) - max(begun, full))
-        return 100 * used / (slots * (last - full))
+        return 100 * used / (SLOTS * (last - full))
 
 
 def _memory() -> float:
@@ -99,29 +99,28 @@ def _memory() -> float:
 
 def main() -> None:
     """One batch in a process of its own; its last line is what was measured."""
-    clip, url, folder, count, slots = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
-    seconds = float(sys.argv[6])
+    clip, url, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     settings = load_settings(
         provider="runway", runway_key="sandbox-key", runway_base_url=url, data_dir=folder / "data", poll_interval=POLL,
-        max_concurrency=slots,
+        max_concurrency=SLOTS,
     )  # fmt: skip
-    table = [Row(number, number, {"clip": clip, "look": f"dusk {number}"}) for number in range(1, count + 1)]
+    table = [Row(number, number, {"clip": clip, "look": f"dusk {number}"}) for number in range(1, ROWS + 1)]
     asked = Asked(
         source=Source(TEMPLATE, folder), rows=table, places=Places(base=folder, anywhere=True),
         outputs=str(folder / "out"), settings=settings,
     )  # fmt: skip
-    watch = _Watch(count)
+    watch = _Watch()
 
     def work() -> None:
         jobs = [one.job for one in check(asked) if one.job is not None]
         run_rows(jobs, settings, halting=Halting(), stop=Stop(), on_event=watch.event, on_outcome=watch.outcome)
 
     sample = taken(work)
-    if len(watch.done) != count or any(one.status != "done" for one in watch.done):
+    if len(watch.done) != ROWS or any(one.status != "done" for one in watch.done):
         raise RuntimeError(str([one for one in watch.done if one.status != "done"][:3]))
     told: dict[str, Any] = {
-        "busy": watch.busy(slots), "running": watch.busy(slots, seconds), "cpu": sample.cpu,
-        "wall": sample.wall, "quarter": max(watch.memory[: count // 4]), "end": max(watch.memory[-count // 4 :]),
+        "busy": watch.busy(), "running": watch.busy(TASK), "cpu": sample.cpu,
+        "wall": sample.wall, "quarter": max(watch.memory[: ROWS // 4]), "end": max(watch.memory[-ROWS // 4 :]),
         "threads": threading.active_count(),
     }  # fmt: skip
     sys.stdout.write(json.dumps(told) + "\n")

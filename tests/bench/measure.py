@@ -38,20 +38,15 @@ class Sizes:
     short_film: int
     moviepy_parts: int
     task_seconds: float
-    batch_rows: int
-    batch_slots: int
-    batch_seconds: float
 
 
 FULL = Sizes(
     repeats=5, long_seconds=60, cut_start=20, cut_seconds=5, clip_seconds=5, upload_bytes=100_000_000, posts=10,
     heavy=2, film_seconds=120, short_film=60, moviepy_parts=24, task_seconds=20,
-    batch_rows=200, batch_slots=20, batch_seconds=10,
 )  # fmt: skip
 QUICK = Sizes(
     repeats=2, long_seconds=8, cut_start=3, cut_seconds=2, clip_seconds=4, upload_bytes=40_000_000, posts=3,
     heavy=1, film_seconds=20, short_film=12, moviepy_parts=2, task_seconds=1,
-    batch_rows=12, batch_slots=4, batch_seconds=1,
 )  # fmt: skip
 
 
