@@ -12,6 +12,9 @@ from ..errors import StepError
 from ..models import Picture
 from .opener import run_ffmpeg, source_args
 
+STILLS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""Pillow's names of what is taken for a still: none that starts another program (EPS), or is rarely looked after."""
+
 LONGEST_SIDE = 4096
 """Larger stills tell a 1080p model nothing more."""
 
@@ -38,7 +41,7 @@ def picture_bytes(picture: Picture, most_chars: int) -> tuple[str, bytes]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(picture.path or io.BytesIO(picture.png or b"")) as opened:
+            with Image.open(picture.path or io.BytesIO(picture.png or b""), formats=STILLS) as opened:
                 image = ImageOps.exif_transpose(opened)
                 image.load()
                 if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip, not scale

@@ -17,14 +17,13 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from ..errors import SourceError
+from ..media.pictures import STILLS
 from .pieces import SLACK, Piece, bounded, made
 from .steps import Overlay, Text, Timed
 from .values import Spot, pixels
 
 MOST_FONT = 64 << 20
 """Bytes."""
-
-PICTURES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 def joined(clips: Sequence[Any], counts: Sequence[int], overlap: int, first: Piece, fit: str) -> Any:
@@ -133,7 +132,7 @@ def is_picture(path: Path) -> bool:
 def _opened(path: Path) -> Iterator[Image.Image]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
-        with Image.open(path, formats=PICTURES) as opened:
+        with Image.open(path, formats=STILLS) as opened:
             yield opened
 
 
