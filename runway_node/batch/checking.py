@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import OverLimit, RunwayNodeError
+from ..errors import OutputError, OverLimit, RunwayNodeError
 from ..media.opener import cores
 from ..planning import Plan
 from ..settings import Provider, Settings
 from ..storage import is_remote
 from ..templates import Looked, Places, Source, TemplateError, look
-from .jobs import Hashes, Job, Outcome, fingerprint, jsonable
+from .jobs import Hashes, Job, Outcome, files_of, fingerprint, jsonable
 from .names import collisions, output_name
 from .records import Records
+from .results import FILE
 from .rows import Row
 from .work import failed, kept, occupied, refused_before, unforeseen
 
@@ -83,8 +85,13 @@ def check(
         stop: Ends it early: rows that were not looked at are "not sent".
         on_row: Called with how many are done.
 
+    Raises:
+        OutputError: No row's result could be put there.
+
     """
-    found = [_named(asked, row) for row in asked.rows]
+    Records(asked.outputs).check(asked.name or FILE, asked.settings)
+    inputs: set[Input] = set()
+    found = [_named(asked, row, inputs) for row in asked.rows if stop is None or not stop.is_set()]
     clash = collisions([one.job.output if one.job else None for one in found])
     for place, other in clash.items():
         job = found[place].job
@@ -98,7 +105,7 @@ def check(
     def one(checked: Checked) -> Checked:
         if checked.job is None or (stop is not None and stop.is_set()):
             return checked
-        return _looked(asked, checked, records, hashes)
+        return _looked(asked, checked, records, hashes, inputs, stop)
 
     with ThreadPoolExecutor(cores(), thread_name_prefix="runway-look") as pool:
         looked = []
@@ -110,13 +117,30 @@ def check(
     return looked
 
 
-def _named(asked: Asked, row: Row) -> Checked:
-    """The row's values, and its output's name."""
+Input = str | tuple[int, int]
+"""A file that a row reads: by its device and number, or its URL."""
+
+
+def _input(file: Path | str) -> Input | None:
+    if is_remote(file):
+        return str(file)
+    with contextlib.suppress(OSError, ValueError):
+        found = Path(file).stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _named(asked: Asked, row: Row, inputs: set[Input]) -> Checked:
+    """The row's values, and its output's name; the files that it reads are added to *inputs*."""
     try:
+        _is_text({**row.cells, **asked.given})
         given = {name: value for name, value in asked.given.items() if row.cells.get(name) in {None, ""}}
         values = asked.source.values({**row.cells, **given}, asked.places, loose=True)
         files = {name: Path(value) if is_remote(value) else value for name, value in values.items()}
         recipe = asked.source.recipe(files, there=False)
+        named = [file for file in (*values.values(), *files_of(recipe)) if is_remote(file) or isinstance(file, Path)]
+        read = map(_input, named)
+        inputs.update(one for one in read if one is not None)
         name = asked.name or output_name(_pattern(asked, recipe.output.name, files), files, recipe.output.suffix)
         job = Job(
             row=row.number, template=asked.source.text, folder=asked.source.folder, values=jsonable(values),
@@ -124,7 +148,17 @@ def _named(asked: Asked, row: Row) -> Checked:
         )  # fmt: skip
     except RunwayNodeError as error:
         return _wrong(row, error)
+    except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
+        return _wrong(row, unforeseen(error))
     return Checked(row=row, job=job)
+
+
+def _is_text(cells: dict[str, Any]) -> None:
+    for name, value in cells.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise TemplateError(f"{name} holds what is no text: {str(value)[:40]!a}", "Write it anew") from None
 
 
 def _pattern(asked: Asked, name: str | None, values: dict[str, Any]) -> str:
@@ -140,11 +174,13 @@ def _raw_name(source: Source) -> str:
     return str(source.tree["output"]["name"])
 
 
-def _looked(asked: Asked, checked: Checked, records: Records, hashes: Hashes) -> Checked:
+def _looked(
+    asked: Asked, checked: Checked, records: Records, hashes: Hashes, inputs: set[Input], stop: threading.Event | None
+) -> Checked:
     job = checked.job
     assert job is not None
     try:
-        recipe = job.recipe(asked.settings)
+        recipe = job.recipe(asked.settings, stop)
         values = asked.source.values(job.values, Places(base=job.folder, anywhere=True))
         job = job.model_copy(update={"fingerprint": fingerprint(asked.source, values, recipe, hashes)})
         record = records.made(job.output, job.fingerprint)
@@ -153,8 +189,12 @@ def _looked(asked: Asked, checked: Checked, records: Records, hashes: Hashes) ->
         before = refused_before(records.of(job.output), job.fingerprint)
         if before is not None and not asked.retry_refused:
             raise before
+        where = records.where(job.output)
+        if _input(where) in inputs:
+            raise OutputError(f"{where} is a file that rows are made from", "Choose another folder (-o)")
         if records.exists(job.output) and not job.force:
             raise occupied(records, job.output)
+        records.check(job.output, asked.settings)
         looked: Looked = look(recipe, asked.settings, **asked.policy)
         over = next((plan.over for _, plan in looked.plans if plan.over), "")
         if over:

@@ -17,7 +17,7 @@ from .halting import MAX_REFUSALS, too_many
 from .jobs import Job, Outcome
 from .work import render_row
 
-BATCH, MOST = "batch", "max_refusals"
+BATCH, MOST, BEGAN = "batch", "max_refusals", "began"
 """What a queued job holds beside its row's own fields."""
 
 
@@ -28,9 +28,10 @@ def batch_name(template: str, outputs: str, jobs: Sequence[Job]) -> str:
     return f"{plain or 'batch'}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
 
 
-def queued(batch: str, jobs: Sequence[Job], max_refusals: int = MAX_REFUSALS) -> list[dict[str, Any]]:
-    """The jobs as the queue keeps them."""
-    return [{**job.model_dump(mode="json"), BATCH: batch, MOST: max_refusals} for job in jobs]
+def queued(batch: str, jobs: Sequence[Job], began: float, max_refusals: int = MAX_REFUSALS) -> list[dict[str, Any]]:
+    """The jobs as the queue keeps them; *began*: when they are enqueued, by the ledger's clock."""
+    more = {BATCH: batch, MOST: max_refusals, BEGAN: began}
+    return [{**job.model_dump(mode="json"), **more} for job in jobs]
 
 
 def work_of(settings: Settings, durable: Durable, tell: Callable[[str, int, Event], None] | None = None) -> Work:
@@ -45,13 +46,14 @@ def work_of(settings: Settings, durable: Durable, tell: Callable[[str, int, Even
 
     def work(told: dict[str, Any], over: threading.Event) -> dict[str, Any]:
         batch, most = str(told.pop(BATCH, "")), int(told.pop(MOST, MAX_REFUSALS))
+        began = told.pop(BEGAN, None)
         job = Job.model_validate(told)
         with guard:
             hold = holds.setdefault(batch, threading.Event())
         stop = Stop(over)
         stop.hold, stop.detached = hold, True  # whoever ends a worker leaves what is paid running
         with opened(settings):
-            outcome = render_row(job, settings, stop, _teller(tell, batch, job.row))
+            outcome = render_row(job, settings, stop, _teller(tell, batch, job.row), began=began)
         if outcome.kind == LedgerError.__name__:  # the database's fault: the row is not over, and others go on with it
             return ended(outcome, over=True) | {"status": LEFT}
         outcome = _judged(durable, batch, most, outcome)

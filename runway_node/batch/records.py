@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from ..storage import Missing, is_remote, open_store
 FOLDER = ".runway-node"
 MOST = 1 << 20
 """Bytes of a record."""
+LONGEST = 200
+"""Letters of a record's name; a disk takes 255."""
 
 
 class Records:
@@ -84,6 +87,27 @@ class Records:
             self._make()
             self._store.put(path, _key(output))
 
+    def check(self, output: str, settings: Settings) -> None:
+        """Refuse a result that could not be put there, or would not be safe, before anything is paid.
+
+        Raises:
+            OutputError: It lies where paid takes are kept, a folder is in its place, or its folder cannot be written.
+
+        """
+        if self.remote:
+            return
+        out = Path(self.outputs, output)
+        if out.resolve().is_relative_to(settings.data_dir.absolute().resolve()):
+            raise OutputError(f"{out} lies in the data folder, where paid takes are kept", "Choose another folder")
+        if out.is_dir():
+            raise OutputError(f"{out} is a folder", "Remove it, or choose another folder (-o)")
+        folder = next(one for one in out.parents if os.path.lexists(one))
+        try:
+            with tempfile.TemporaryFile(prefix=".runway-", dir=folder):
+                pass
+        except OSError as error:
+            raise OutputError(f"{out} cannot be written ({error.strerror})", "Choose another folder") from error
+
     def where(self, output: str) -> str:
         """The result's path, or URL."""
         return f"{self.outputs}/{output}" if self.remote else str(Path(self.outputs, output))
@@ -116,7 +140,10 @@ def staging(outputs: str, settings: Settings) -> Path:
 
 
 def _key(output: str) -> str:
-    return f"{FOLDER}/{quote(output, safe=' ')}.json"
+    name = quote(output, safe=" ")
+    if len(name) > LONGEST:  # a letter of another script is nine
+        name = f"{name[:100]}-{hashlib.sha256(output.encode()).hexdigest()}"
+    return f"{FOLDER}/{name}.json"
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -29,11 +30,17 @@ class Results:
     Args:
         outputs: The folder, or bucket, that it is written to; to a bucket only when `close` is called.
         rows: As they were given.
+        force: Replace a table that is another's.
+
+    Raises:
+        OutputError: There is another's.
 
     """
 
-    def __init__(self, outputs: str, rows: Sequence[Row], settings: Settings) -> None:
+    def __init__(self, outputs: str, rows: Sequence[Row], settings: Settings, *, force: bool = False) -> None:
         self.path = staging(outputs, settings) / FILE
+        if not (force or is_remote(outputs)):
+            _check_ours(self.path)
         self._url = f"{outputs}/{FILE}" if is_remote(outputs) else None
         self._rows = rows
         self._columns = list(dict.fromkeys(name for row in rows for name in row.cells))
@@ -44,7 +51,8 @@ class Results:
         """Note what came of a row."""
         self._outcomes[outcome.row] = outcome
         if time.monotonic() - self._written > EVERY:
-            self.write()
+            with contextlib.suppress(OutputError):  # rows are under way: `close` tells
+                self.write()
 
     def close(self) -> None:
         """Write it where it is to be.
@@ -74,12 +82,30 @@ class Results:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{FILE}-", dir=self.path.parent)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text.getvalue())
-            settle(Path(name), self.path)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                    file.write(text.getvalue())
+                settle(Path(name), self.path)
+            finally:
+                Path(name).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written ({error.strerror})", "Choose another folder") from error
         self._written = time.monotonic()
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse to replace a table that was not written here."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            heads = next(csv.reader([file.readline(1 << 20)]), [])
+    except FileNotFoundError:
+        return
+    except (OSError, csv.Error) as error:
+        raise OutputError(f"{path} cannot be read ({error})", "Remove it, or choose another folder (-o)") from error
+    if tuple(heads[-len(TOLD) :]) != TOLD:
+        raise OutputError(
+            f"{path} was not made by a batch", "Remove it, choose another folder (-o), or replace it with --force"
+        )
 
 
 def _told(outcome: Outcome | None) -> list[str]:

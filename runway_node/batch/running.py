@@ -17,8 +17,9 @@ from ..models import Event
 from ..settings import Settings
 from .halting import Halting
 from .jobs import Job, Outcome
-from .work import render_row
+from .work import failed, render_row, unforeseen
 
+Told = queue.SimpleQueue["tuple[int, Event] | Outcome"]
 HEARD_EVERY = 0.1
 """Seconds between two looks of the caller's thread, which alone tells what happens."""
 
@@ -43,29 +44,10 @@ def run_rows(
         Why the batch stopped sending, "" where it did not.
 
     """
-    todo, told = iter(jobs), queue.SimpleQueue[tuple[int, Event] | Outcome]()
-    guard = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with guard:
-                job = next(todo, None)
-            if job is None:
-                return
-            outcome = render_row(job, settings, stop, _teller(told, job.row))
-            why = halting.judge(outcome)
-            if why:  # here, not where it is told: in the gap another row would be sent
-                stop.hold.set()
-            told.put(outcome.model_copy(update={"halt": why}))
-
-    crew = [
-        threading.Thread(target=work, name=f"runway-row-{number}", daemon=True)
-        for number in range(min(len(jobs), at_once(settings)))
-    ]
+    told: Told = queue.SimpleQueue()
     why, left = "", len(jobs)
-    with opened(settings):  # held open from the first row to the last
-        for thread in crew:
-            thread.start()
+    with opened(settings) as ledger:  # held open from the first row to the last
+        crew = _crew(jobs, settings, halting, stop, told, ledger.now())
         while left:
             try:
                 what = told.get(timeout=HEARD_EVERY)
@@ -82,7 +64,35 @@ def run_rows(
     return why
 
 
-def _teller(told: queue.SimpleQueue[tuple[int, Event] | Outcome], row: int) -> Callable[[Event], None]:
+def _crew(
+    jobs: Sequence[Job], settings: Settings, halting: Halting, stop: Stop, told: Told, began: float
+) -> list[threading.Thread]:
+    """Threads at work, each on one row after another."""
+    todo, guard = iter(jobs), threading.Lock()
+
+    def work() -> None:
+        while True:
+            with guard:
+                job = next(todo, None)
+            if job is None:
+                return
+            try:
+                outcome = render_row(job, settings, stop, _teller(told, job.row), began=began)
+            except BaseException as error:  # noqa: BLE001 - a row without an end would be waited for for ever
+                outcome = failed(job.row, unforeseen(error))
+            why = halting.judge(outcome)
+            if why:  # here, not where it is told: in the gap another row would be sent
+                stop.hold.set()
+            told.put(outcome.model_copy(update={"halt": why}))
+
+    count = min(len(jobs), at_once(settings))
+    crew = [threading.Thread(target=work, name=f"runway-row-{number}", daemon=True) for number in range(count)]
+    for thread in crew:
+        thread.start()
+    return crew
+
+
+def _teller(told: Told, row: int) -> Callable[[Event], None]:
     return lambda event: told.put((row, event))
 
 

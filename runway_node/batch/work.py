@@ -16,27 +16,32 @@ from ..errors import (
     OutputError,
     OverLimit,
     RunwayNodeError,
+    SourceError,
     StillRunning,
+    StoreError,
     WrongUse,
 )
 from ..media.content import file_hash
 from ..models import Event
 from ..settings import Settings
 from ..storage import deliver
-from ..templates import Rendered, render
+from ..templates import Places, Rendered, Source, render
 from ..templates.steps import VideoToVideo
 from ..templates.template import Recipe
 from .halting import reason, refusal_of
-from .jobs import FORMAT, Job, Outcome, Status
+from .jobs import FORMAT, Hashes, Job, Outcome, Status, fingerprint
 from .records import Records, staging
 
 Tell = Callable[[Event], None]
 
 
-def render_row(job: Job, settings: Settings, stop: Stop, tell: Tell | None = None) -> Outcome:
+def render_row(
+    job: Job, settings: Settings, stop: Stop, tell: Tell | None = None, *, began: float | None = None
+) -> Outcome:
     """Render a row; what is there already is not made again.
 
     Args:
+        began: When the batch was given, by the ledger's clock: rows that share an order share its failure.
         stop: Stops it; its `hold` keeps from being sent what is not sent yet.
 
     """
@@ -50,18 +55,34 @@ def render_row(job: Job, settings: Settings, stop: Stop, tell: Tell | None = Non
             return Outcome(row=job.row, status="not sent", error="the batch stopped before it")
         recipe = job.recipe(settings, stop)
         prompt = prompts(recipe)
-        rendered = _render(job, recipe, records, settings, stop, tell)
+        hashes = Hashes()
+        _as_checked(job, recipe, hashes)
+        rendered = _render(job, recipe, records, settings, stop, tell, hashes, began=began)
     except RunwayNodeError as error:
         if isinstance(error, Moderated) and error.retry == "no":
             _remember(job, error)
         held = isinstance(error, Interrupted) and stop.hold.is_set() and not stop.is_set()
-        made = Records(job.outputs).made(job.output, job.fingerprint) if isinstance(error, OutputError) else None
-        if made is not None:  # another run of the same row was quicker
-            return kept(job, made)
-        return failed(job.row, error, prompt, held=held)
+        made = _meanwhile(job) if isinstance(error, (OutputError, StoreError)) else None
+        return failed(job.row, error, prompt, held=held) if made is None else kept(job, made)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
-        return failed(job.row, unforeseen(error))
+        made = _meanwhile(job) if isinstance(error, OSError) else None
+        return failed(job.row, unforeseen(error)) if made is None else kept(job, made)
     return _done(job, rendered)
+
+
+def _meanwhile(job: Job) -> dict[str, Any] | None:
+    """The record of what another run of the same row made, which was quicker."""
+    with contextlib.suppress(RunwayNodeError, OSError):  # the place may be what went wrong
+        return Records(job.outputs).made(job.output, job.fingerprint)
+    return None
+
+
+def _as_checked(job: Job, recipe: Recipe, hashes: Hashes) -> None:
+    """Refuse a row whose files are others by now than those that were checked and priced."""
+    source = Source(job.template, job.folder)
+    values = source.values(job.values, Places(base=job.folder, anywhere=True))
+    if fingerprint(source, values, recipe, hashes) != job.fingerprint:
+        raise SourceError("A file of this row was changed after it was checked", "Give the same command again")
 
 
 def _remember(job: Job, error: Moderated) -> None:
@@ -87,18 +108,24 @@ def prompts(recipe: Recipe) -> str:
     return "\n".join(node.step.prompt for node in recipe.nodes if isinstance(node.step, VideoToVideo))
 
 
-def _render(job: Job, recipe: Recipe, records: Records, settings: Settings, stop: Stop, tell: Tell | None) -> Rendered:
+def _render(
+    job: Job, recipe: Recipe, records: Records, settings: Settings, stop: Stop, tell: Tell | None, hashes: Hashes,
+    *, began: float | None,
+) -> Rendered:  # fmt: skip
     if records.exists(job.output) and not job.force:
         raise occupied(records, job.output)
     out = staging(job.outputs, settings) / job.output
 
     def note(film: Path, rendered: Rendered) -> None:
+        _as_checked(job, recipe, hashes)  # else it would be remembered as made from what it was not made from
         outcome = _done(job, rendered).model_dump(mode="json", include={"takes", "cost"})
         told = {"format": FORMAT, "fingerprint": job.fingerprint, **outcome}
         records.add(job.output, {**told, "sha256": file_hash(film), "size": film.stat().st_size})
 
     force = job.force or records.remote  # a file of an earlier try, on its way to the bucket
-    rendered = render(recipe, out, settings, stop=stop, on_progress=tell, on_film=note, force=force, **job.policy)
+    rendered = render(
+        recipe, out, settings, stop=stop, on_progress=tell, on_film=note, force=force, began=began, **job.policy
+    )
     if records.remote:
         deliver(out, records.where(job.output), replace=job.force)
         out.unlink(missing_ok=True)
@@ -136,7 +163,7 @@ def kept(job: Job, record: dict[str, Any]) -> Outcome:
     )
 
 
-def unforeseen(error: Exception) -> RunwayNodeError:
+def unforeseen(error: BaseException) -> RunwayNodeError:
     """An error that is none of ours: a fault of this program."""
     return RunwayNodeError(
         f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "This is our fault: report it"

@@ -50,7 +50,7 @@ def through_queue(
 
     batch = batch_name(asked.source.name, asked.outputs, every)
     with Durable(asked.settings) as durable:
-        count = durable.enqueue(batch, queued(batch, jobs, max_refusals))
+        count = durable.enqueue(batch, queued(batch, jobs, durable.ledger.now(), max_refusals))
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
         show.note(f"Batch {batch}: {count} rows enqueued" + _helpers(durable, asked))
         if detach:

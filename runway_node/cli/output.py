@@ -155,7 +155,7 @@ class Show:
             for head, cell in zip(heads, row, strict=True):
                 self.say(f"{head:<{wide}}  {cell}".rstrip()) if cell else None
 
-    def error(self, error: BaseException, exit_code: int) -> None:
+    def error(self, error: BaseException, exit_code: int, kind: str = "") -> None:
         """One line: what is wrong, and the mend; the traceback under `--debug`."""
         self.close()
         message = unsigned(" ".join(str(error).split())) or type(error).__name__
@@ -164,8 +164,8 @@ class Show:
         _print(f"Error: {message}", "stderr")
         if self.json:
             task_id = getattr(error, "task_id", None)
-            facts = {"error": type(error).__name__, "message": message, "exit_code": exit_code, "task_id": task_id}
-            self.line({"phase": "error", **facts})
+            facts = {"message": message, "exit_code": exit_code, "task_id": task_id}
+            self.line({"phase": "error", "error": kind or type(error).__name__, **facts})
 
     def close(self) -> None:
         """Leave the screen as a person's next line needs it."""

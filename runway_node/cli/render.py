@@ -16,7 +16,7 @@ from .order import detach_on_term
 from .output import Show, reporting
 
 if TYPE_CHECKING:
-    from ..batch import Asked, Checked, Outcome, Price
+    from ..batch import Asked, Checked, Outcome, Price, Results, Row
     from ..engine import Stop
     from ..models import Event
     from ..settings import Settings
@@ -120,10 +120,12 @@ def render(
             checked = _checked(show, asked, stop)
             _priced(show, checked, settings, max_credits, dry_run=dry_run, anyway=anyway)
             if dry_run:
-                raise typer.Exit(_code([one.outcome for one in checked if one.outcome]))
+                code = _code([one.outcome for one in checked if one.outcome])
+                show.result({"rows": len(checked), **_facts(checked), "exit_code": code})
+                raise typer.Exit(code)
             run = _through(show, asked, checked, max_refusals, queue=engine == "dbos", detach=detach)
-            outcomes = _rendered(show, asked, checked, stop, run, table=rows is not None)
-        _tell(show, asked, outcomes, stop, table=rows is not None)
+            outcomes, untold = _rendered(show, asked, checked, stop, run, table=rows is not None)
+        _tell(show, asked, outcomes, stop, untold, table=rows is not None)
 
 
 def _asked(
@@ -139,12 +141,26 @@ def _asked(
     mend = f"Put the file below {base}, or allow its folder: --media DIR"
     outputs, name = _where(output, single=rows is None)
     table = [Row(1, 0, {})] if rows is None else read_rows(rows, needed[0] if len(needed) == 1 else None)
+    if rows is not None and rows.is_dir() and rows.resolve() == Path(outputs).resolve():
+        table = _clips_of(outputs, table)
     return Asked(
         source=source, rows=table,
         places=Places(base=base, allowed=allowed, remote=list(filter(is_remote, media)), mend=mend),
         given=_sets(source, sets, typed),
         outputs=outputs, name=name, **how,
     )  # fmt: skip
+
+
+def _clips_of(outputs: str, table: list[Row]) -> list[Row]:
+    """The rows of a folder that results go to as well: results are no clips."""
+    from ..batch import Row
+    from ..batch.records import Records
+
+    records = Records(outputs)
+    clips = [row.cells for row in table if not any(records.untouched(str(name)) for name in row.cells.values())]
+    if not clips:
+        raise WrongUse(f"{outputs} holds no clip, only results", "Choose another folder for the rows")
+    return [Row(number, 0, cells) for number, cells in enumerate(clips, 1)]
 
 
 def _where(output: str | None, *, single: bool) -> tuple[str, str | None]:
@@ -225,6 +241,14 @@ def _priced(
                 show.note(line)
 
 
+def _facts(checked: list[Checked]) -> dict[str, Any]:
+    from ..batch import price
+
+    whole = price(checked)
+    calls = sum(whole.pays.values())
+    return {"paid_calls": calls, "owned_takes": whole.owned, "credits": whole.credits, "seconds": whole.seconds}
+
+
 def _table(show: Show, checked: list[Checked]) -> None:
     from ..batch import calls_to_pay
     from ..models import sum_known
@@ -265,10 +289,11 @@ def _summary(checked: list[Checked], whole: Price) -> str:
 
 def _rendered(
     show: Show, asked: Asked, checked: list[Checked], stop: Stop, run: Callable[..., str], *, table: bool
-) -> list[Outcome]:
+) -> tuple[list[Outcome], list[int]]:
+    """What came of the rows; and the exit code of a table of them that cannot be written."""
     from ..batch import Results
 
-    results = Results(asked.outputs, asked.rows, asked.settings) if table else None
+    results = Results(asked.outputs, asked.rows, asked.settings, force=asked.force) if table else None
     over = [one.outcome for one in checked if one.outcome is not None]
     jobs = [_within(one) for one in checked if one.outcome is None and one.job is not None]
     outcomes: list[Outcome] = []
@@ -296,10 +321,20 @@ def _rendered(
     try:
         why = run(jobs, stop=stop, on_event=hear, on_outcome=note) if jobs else ""
     finally:
-        results.close() if results is not None else None
+        untold = _written(show, results)
     if why:
         show.note(f"The batch stopped sending: {why}")
-    return outcomes
+    return outcomes, untold
+
+
+def _written(show: Show, results: Results | None) -> list[int]:
+    """Write the table; its exit code where that fails: what came of the rows weighs more."""
+    try:
+        results.close() if results is not None else None
+    except RunwayNodeError as error:
+        show.note(f"Error: {error}")
+        return [error.exit_code]
+    return []
 
 
 def _through(
@@ -328,7 +363,10 @@ def _within(one: Checked) -> Any:
     return one.job.model_copy(update={"policy": {**one.job.policy, "max_credits": most}})
 
 
-def _tell(show: Show, asked: Asked, outcomes: list[Outcome], stop: Stop, *, table: bool) -> None:
+def _tell(
+    show: Show, asked: Asked, outcomes: list[Outcome], stop: Stop, untold: list[int], *, table: bool
+) -> None:
+    from ..batch import worst
     from ..batch.records import Records
     from ..batch.results import FILE
     from ..models import sum_known
@@ -336,11 +374,14 @@ def _tell(show: Show, asked: Asked, outcomes: list[Outcome], stop: Stop, *, tabl
     show.close()
     spent = sum_known([one.spent for one in outcomes if one.status == "done"])
     done = sum(one.status == "done" for one in outcomes)
-    code = 130 if stop.is_set() else _code(outcomes)
+    code = 130 if stop.is_set() else worst([*(one.exit_code for one in outcomes), *untold])
+    if not table and not outcomes:  # left to the workers
+        show.result({"rows": 1, "done": 0, "exit_code": code})
+        return
     if not table:
         outcome = outcomes[0]
         if outcome.status != "done":
-            show.error(RunwayNodeError(outcome.error), code)
+            show.error(RunwayNodeError(outcome.error), code, outcome.kind)
             raise typer.Exit(code)
         show.result(outcome.model_dump(mode="json"))
         show.warnings(outcome.warnings)

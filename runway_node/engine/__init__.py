@@ -62,6 +62,7 @@ def run(
     on_progress: OnProgress | None = None,
     keep_rest: bool = False,
     force: bool = False,
+    began: float | None = None,
 ) -> Result:
     """Transform a clip and wait for it.
 
@@ -78,6 +79,8 @@ def run(
         on_progress: Called with each `Event`.
         keep_rest: Give the whole clip, the range transformed and the rest as it is; its sound is the whole one.
         force: Replace *out* if it exists.
+        began: When the command was given, by the ledger's clock; unset: now. What another run's call of the same order
+            came to since is this run's outcome too; what came to nothing before is ordered anew.
 
     Raises:
         RunwayNodeError: Any of the tree in `errors`; says what is wrong and what to do.
@@ -92,19 +95,25 @@ def run(
     provider = settings.choose_provider(step.provider)
     order = decide(where, step, start, end, policy, settings, provider, keep_rest=keep_rest)
     with hear_ctrl_c(stop):
-        return _carry_out(order, out, stop, report, force=force)
+        return _carry_out(order, out, stop, report, force=force, began=began)
 
 
 def _carry_out(
-    order: Order, out: str | os.PathLike[str] | None, stop: threading.Event, report: Report, *, force: bool
+    order: Order,
+    out: str | os.PathLike[str] | None,
+    stop: threading.Event,
+    report: Report,
+    *,
+    force: bool,
+    began: float | None,
 ) -> Result:
     """The order's result at *out*: a file, or an object in a bucket."""
     _check_is_path(out)
     if isinstance(out, str) and is_remote(out):
         variant = variant_of(order.policy, suffix_of(out), keep_rest=order.keep_rest)
-        make = functools.partial(carry_out, order, stop=stop, report=report, force=force)
+        make = functools.partial(carry_out, order, stop=stop, report=report, force=force, began=began)
         return put_out(out, order.settings, variant, make, force=force)
-    return carry_out(order, None if out is None else Path(out), stop, report, force=force)
+    return carry_out(order, None if out is None else Path(out), stop, report, force=force, began=began)
 
 
 def plan(

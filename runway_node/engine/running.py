@@ -25,7 +25,15 @@ from .report import Report
 from .side_by_side import side_by_side
 
 
-def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Report, *, force: bool) -> Result:
+def carry_out(
+    order: Order,
+    out: Path | None,
+    stop: threading.Event,
+    report: Report,
+    *,
+    force: bool,
+    began: float | None = None,
+) -> Result:
     """Name the order, look what is owned, get the rest, finish and publish."""
     settings = order.settings
     price = price_text(order.plan.credits, order.plan.provider)
@@ -36,7 +44,7 @@ def carry_out(order: Order, out: Path | None, stop: threading.Event, report: Rep
         workshop(settings, token, ledger.needed) as folder,
         Desk(settings, ledger, token, stop, report) as desk,
     ):
-        began = ledger.now()
+        began = ledger.now() if began is None else began
         desk.salvage()
         if out is not None:
             check_holds(out, order.step)

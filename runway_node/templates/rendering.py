@@ -116,7 +116,9 @@ class _Ordering:
         suffix: str,
         stop: threading.Event,
         on_progress: OnProgress | None,
+        began: float | None,
     ) -> None:
+        self.began = began
         self.settings, self.policy, self.folder, self.suffix = settings, policy, folder, suffix
         self.stop, self.on_progress = stop, on_progress
         self.results: list[Result] = []
@@ -127,6 +129,7 @@ class _Ordering:
         result = engine.run(
             source, step, out, start=start, end=end, policy=policy.model_copy(update=self.policy),
             settings=self.settings, stop=self.stop, on_progress=self.on_progress, keep_rest=keep_rest,
+            began=self.began,
         )  # fmt: skip
         self.results.append(result)
         got = from_file(result.path)
@@ -175,6 +178,7 @@ def render(
     on_progress: OnProgress | None = None,
     on_film: Callable[[Path, Rendered], None] | None = None,
     force: bool = False,
+    began: float | None = None,
     **policy: Any,
 ) -> Rendered:
     """Make the recipe's film at *out*; it appears whole.
@@ -184,6 +188,7 @@ def render(
         on_progress: Called with each `Event`, of the paid steps and of the film.
         on_film: Called with the finished film before it appears, and with what will be returned.
         force: Replace what is at *out*.
+        began: When the command was given: see `engine.run`.
         policy: Fields of `Policy` that overrule the template's.
 
     Raises:
@@ -198,7 +203,7 @@ def render(
         raise _exists(out)
     stop = stop or engine.Stop()
     with _workshop(settings) as folder, _beside(out) as beside:
-        ordering = _Ordering(settings, policy, beside, out.suffix.lower(), stop, on_progress)
+        ordering = _Ordering(settings, policy, beside, out.suffix.lower(), stop, on_progress, began)
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
         try:
             piece = making.made()
