@@ -102,6 +102,7 @@ def render(
 ) -> None:  # fmt: skip
     """Render a template, once or for every row of a table; again, and only what is missing is rendered."""
     with reporting(json=json, debug=debug) as show:
+        from ..batch import worst
         from ..engine import Stop
         from ..engine.stop import hear_ctrl_c
         from ..settings import load_settings
@@ -120,7 +121,7 @@ def render(
             checked = _checked(show, asked, stop)
             _priced(show, checked, settings, max_credits, dry_run=dry_run, anyway=anyway)
             if dry_run:
-                code = _code([one.outcome for one in checked if one.outcome])
+                code = worst([one.outcome.exit_code for one in checked if one.outcome])
                 show.result({"rows": len(checked), **_facts(checked), "exit_code": code})
                 raise typer.Exit(code)
             run = _through(show, asked, checked, max_refusals, queue=engine == "dbos", detach=detach)
@@ -395,9 +396,3 @@ def _tell(
     show.say(where)
     if code:
         raise typer.Exit(code)
-
-
-def _code(outcomes: Sequence[Outcome]) -> int:
-    from ..batch import worst
-
-    return worst([one.exit_code for one in outcomes])
