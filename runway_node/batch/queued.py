@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..engine import Stop
-from ..errors import LedgerError
+from ..errors import Interrupted, LedgerError, OutputError, SettingsError
 from ..ledger import opened
 from ..models import Event
 from ..settings import Settings
-from .durable import CANCELLED, LEFT, Durable, Work
+from ..storage import is_remote
+from .durable import BEGAN, CANCELLED, LEFT, Durable, Work
 from .halting import MAX_REFUSALS, too_many
 from .jobs import Job, Outcome
 from .work import render_row
 
-BATCH, MOST, BEGAN = "batch", "max_refusals", "began"
+BATCH, MOST = "batch", "max_refusals"
 """What a queued job holds beside its row's own fields."""
 
 
@@ -28,17 +30,36 @@ def batch_name(template: str, outputs: str, jobs: Sequence[Job]) -> str:
     return f"{plain or 'batch'}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
 
 
-def queued(batch: str, jobs: Sequence[Job], began: float, max_refusals: int = MAX_REFUSALS) -> list[dict[str, Any]]:
-    """The jobs as the queue keeps them; *began*: when they are enqueued, by the ledger's clock."""
-    more = {BATCH: batch, MOST: max_refusals, BEGAN: began}
+def queued(batch: str, jobs: Sequence[Job], max_refusals: int = MAX_REFUSALS) -> list[dict[str, Any]]:
+    """The jobs as the queue keeps them."""
+    more = {BATCH: batch, MOST: max_refusals}
     return [{**job.model_dump(mode="json"), **more} for job in jobs]
 
 
-def work_of(settings: Settings, durable: Durable, tell: Callable[[str, int, Event], None] | None = None) -> Work:
+def make_folder(outputs: str) -> None:
+    """Make the folder of results, by which workers tell whether they have it.
+
+    Raises:
+        OutputError: It cannot be made.
+
+    """
+    try:
+        None if is_remote(outputs) else Path(outputs).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{outputs} cannot be made ({error.strerror})", "Choose another folder") from error
+
+
+def work_of(
+    settings: Settings,
+    durable: Durable,
+    tell: Callable[[str, int, Event], None] | None = None,
+    unfit: Callable[[str], None] | None = None,
+) -> Work:
     """What a worker does for a row.
 
     Args:
         tell: Called with batch, row and each event, from several threads.
+        unfit: Called with why this machine can do no such row: it is left to others.
 
     """
     holds: dict[str, threading.Event] = {}
@@ -48,19 +69,26 @@ def work_of(settings: Settings, durable: Durable, tell: Callable[[str, int, Even
         batch, most = str(told.pop(BATCH, "")), int(told.pop(MOST, MAX_REFUSALS))
         began = told.pop(BEGAN, None)
         job = Job.model_validate(told)
+        if unfit is not None and not is_remote(job.outputs) and not Path(job.outputs).is_dir():
+            unfit(f"The folder {job.outputs} is not there: make it, or mount the share")
+            raise Interrupted("This worker has not the folder of results")
         with guard:
             hold = holds.setdefault(batch, threading.Event())
+            _forget(hold, durable, batch)
         stop = Stop(over)
         stop.hold, stop.detached = hold, True  # whoever ends a worker leaves what is paid running
         with opened(settings):
             outcome = render_row(job, settings, stop, _teller(tell, batch, job.row), began=began)
         if outcome.kind == LedgerError.__name__:  # the database's fault: the row is not over, and others go on with it
             return ended(outcome, over=True) | {"status": LEFT}
+        if unfit is not None and outcome.kind == SettingsError.__name__:  # no key: it is the worker's, not the row's
+            unfit(outcome.error)
+            raise Interrupted(outcome.error)
         outcome = _judged(durable, batch, most, outcome)
         if outcome.halt:
-            hold.set()
-        else:
-            _forget(hold, durable, batch)
+            with guard:  # in one go, or a row that begins in between would take it for a batch that goes on
+                hold.set()
+                durable.halt(batch, outcome.halt)
         return ended(outcome, over=over.is_set())
 
     return work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,11 +35,11 @@ Which = Annotated[
 STATES = ("waiting", "running", "left", "done", "failed", "cancelled")
 
 
-def work_of(settings: Settings, durable: Durable) -> Work:
+def work_of(settings: Settings, durable: Durable, unfit: Callable[[str], None]) -> Work:
     """What a worker does for a row."""
     from ..batch.queued import work_of as made
 
-    return made(settings, durable)
+    return made(settings, durable, unfit=unfit)
 
 
 def worker(
@@ -63,13 +64,21 @@ def worker(
             raise WrongUse("--drain and --until-done are two ends", "Give one of them")
         settings, stop, told = _settings(database), Stop(), _Teller(show)
         with Durable(settings) as durable, detach_on_term(stop), hear_ctrl_c(stop):
-            work = work_of(settings, durable)
+            unfit: list[str] = []
+
+            def leave(why: str) -> None:
+                unfit.append(why)
+                stop.detach()
+
+            work = work_of(settings, durable, leave)
             if until_done:
                 durable.status(until_done)
             serve(
                 durable, work, at_once=at_once or rows_at_once(settings), stop=stop,
                 until_done=ALL if drain else until_done, on_change=told,
             )  # fmt: skip
+            if unfit:
+                raise WrongUse(f"{unfit[0]} (rows are left to other workers)")
             if stop.is_set() and not (stop.detached and not (drain or until_done)):
                 raise Interrupted("The worker was stopped", "Its rows are left to other workers, or to its next start")
             rows = durable.status(until_done).batches[0].rows if until_done else ()

@@ -46,11 +46,12 @@ def through_queue(
 
     """
     from ..batch.durable import Durable
-    from ..batch.queued import batch_name, queued
+    from ..batch.queued import batch_name, make_folder, queued
 
     batch = batch_name(asked.source.name, asked.outputs, every)
+    make_folder(asked.outputs)
     with Durable(asked.settings) as durable:
-        count = durable.enqueue(batch, queued(batch, jobs, durable.ledger.now(), max_refusals))
+        count = durable.enqueue(batch, queued(batch, jobs, max_refusals), anew=True)
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
         show.note(f"Batch {batch}: {count} rows enqueued" + _helpers(durable, asked))
         if detach:
@@ -79,10 +80,14 @@ def _worked_here(asked: Asked, batch: str, stop: Stop, told: Told) -> Iterator[N
 
     failed: list[BaseException] = []
 
+    def hear(of: str, row: int, event: Event) -> None:
+        if of == batch:  # the queue may hold others' rows too
+            told.put((row, event))
+
     def work() -> None:
         try:
             with Durable(asked.settings) as durable:
-                doing = work_of(asked.settings, durable, lambda _, row, event: told.put((row, event)))
+                doing = work_of(asked.settings, durable, hear)
                 serve(durable, doing, at_once=at_once(asked.settings), stop=stop, until_done=batch)
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             failed.append(error)
@@ -135,6 +140,8 @@ def outcome_of(row: Row) -> Outcome:
     known = {"failed", "unknown", "refused", "invalid", "left"}
     status = words.get(row.state) or (row.state if row.state in known else "failed")
     plain = {name: value for name, value in told.items() if value is not None or name in {"cost", "spent"}}
+    if status != "done":  # a row that was taken out of the queue has no outcome
+        plain = {"error": "the batch was stopped before it", **plain, "exit_code": plain.get("exit_code") or 1}
     return Outcome.model_validate({**plain, "row": row.number, "status": status})
 
 

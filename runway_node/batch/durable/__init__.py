@@ -4,12 +4,13 @@ This room distributes and remembers; it does not know what a row is. That it is 
 that two workers run is one order there, and the second adopts the first one's task.
 """
 
-from .records import ALL, CANCELLED, LEFT, OPEN, Batch, OnChange, Outcome, Row, Status, Work, Worker
+from .records import ALL, BEGAN, CANCELLED, LEFT, OPEN, Batch, OnChange, Outcome, Row, Status, Work, Worker
 from .verbs import VERSION, Durable
 from .workers import serve
 
 __all__ = [
     "ALL",
+    "BEGAN",
     "CANCELLED",
     "LEFT",
     "OPEN",

@@ -25,6 +25,9 @@ OnChange = Callable[[dict[str, Any]], None]
 DONE, FAILED, LEFT, CANCELLED, WAITING, RUNNING = "done", "failed", "left", "cancelled", "waiting", "running"
 """A row's states. `left` is a row that was begun and that nobody works on until a live worker takes it over."""
 
+BEGAN = "began"
+"""In a job: when it was enqueued, by the ledger's clock."""
+
 OPEN = frozenset({WAITING, RUNNING, LEFT})
 ALL = "*"
 """In the place of a batch's id: all of them."""

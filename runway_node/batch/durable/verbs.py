@@ -17,7 +17,7 @@ from ...errors import Unknown, WrongUse
 from ...ledger import Ledger
 from ...settings import Settings
 from .queue import Queue
-from .records import CANCELLED, DONE, LEFT, OPEN, RUNNING, Batch, Row, Status, Stopped, Worker
+from .records import BEGAN, CANCELLED, DONE, LEFT, OPEN, RUNNING, Batch, Row, Status, Stopped, Worker
 from .store import Store
 
 FORMAT = 1
@@ -73,20 +73,24 @@ class Durable:
         """Close all connections."""
         self._open.close()
 
-    def enqueue(self, batch: str, jobs: Iterable[dict[str, Any]]) -> int:
+    def enqueue(self, batch: str, jobs: Iterable[dict[str, Any]], *, anew: bool = False) -> int:
         """Enqueue what is missing of a batch, and anew what ended otherwise than done; how many.
 
         A job is JSON's values, without any key; its number is its own "row", else its place from 1. What waits, is
         under way or is done stays as it is. A batch that was stopped goes on.
+
+        Args:
+            anew: Rows that are done too: what they gave is there no more.
+
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", batch):
             raise WrongUse(f"A batch cannot be named {batch!r}", "Use letters, digits, dots, dashes and underscores")
         self.store.begin(batch)
         there = self.queue.rows(batch)
         numbered = ((int(job.get("row", place)), job) for place, job in enumerate(jobs, 1))
-        return self.queue.add(
-            batch, ((number, _next(there.get(number)), job) for number, job in numbered if _wanted(there.get(number)))
-        )
+        wanted = ((number, job) for number, job in numbered if _wanted(there.get(number), anew=anew))
+        began = {BEGAN: self.ledger.now()}
+        return self.queue.add(batch, ((number, _next(there.get(number)), job | began) for number, job in wanted))
 
     def status(self, batch: str | None = None) -> Status:
         """What became of a batch, or of all, and who works.
@@ -143,15 +147,16 @@ class Durable:
         self.store.begin(batch)
         rows = self.queue.rows(batch, jobs=True).values()
         again = (row for row in rows if row.state == CANCELLED or (row.outcome or {}).get("halt"))
-        return self.queue.add(batch, ((row.number, row.attempt + 1, row.job or {}) for row in again))
+        began = {BEGAN: self.ledger.now()}
+        return self.queue.add(batch, ((row.number, row.attempt + 1, (row.job or {}) | began) for row in again))
 
 
 def _next(there: Row | None) -> int:
     return 1 if there is None else there.attempt + 1
 
 
-def _wanted(there: Row | None) -> bool:
-    return there is None or (there.state not in OPEN and there.state != DONE)
+def _wanted(there: Row | None, *, anew: bool) -> bool:
+    return there is None or (there.state not in OPEN and (anew or there.state != DONE))
 
 
 def _known(batch: str | None, found: list[Any]) -> None:

@@ -1,0 +1,212 @@
+"""`render --engine dbos` under attack: what the queue remembers is not what is there, and workers that are unfit."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+
+import pytest
+
+from runway_node.batch import Asked, Row, check
+from runway_node.batch.durable import VERSION, Durable, queue, serve, workers
+from runway_node.batch.queued import batch_name, queued, work_of
+from runway_node.sandbox import Fault
+from runway_node.settings import load_settings
+from runway_node.templates import Places, load
+
+from .batches import desk_fixture  # noqa: F401 - a fixture
+
+pytest.importorskip("dbos")
+DBOS = ("--engine", "dbos")
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """A worker looks often."""
+    import runway_node.cli.enqueue as module
+
+    monkeypatch.setattr(queue, "POLL", 0.05)
+    monkeypatch.setattr(workers, "BEAT", 0.1)
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.1)
+
+
+def put(desk, *rows, batch="film"):
+    """Rows in the queue, for workers to come."""
+    settings = load_settings()
+    table = list(csv.DictReader(desk.table(*rows).read_text().splitlines()))
+    asked = Asked(
+        source=load(desk.template), rows=[Row(number, number, cells) for number, cells in enumerate(table, 1)],
+        places=Places(base=desk.folder), outputs=str(desk.out), settings=settings,
+    )  # fmt: skip
+    desk.out.mkdir(exist_ok=True)
+    jobs = [one.job for one in check(asked)]
+    with Durable(settings) as durable:
+        durable.enqueue(batch, queued(batch, jobs))
+    return jobs
+
+
+def states(batch="film"):
+    with Durable(load_settings()) as durable:
+        return [row.state for row in durable.status(batch).batches[0].rows]
+
+
+def test_rows_are_rendered(desk):
+    """As by threads."""
+    code, results = desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=DBOS)
+    assert code == 0, desk.noted
+    assert [row["status"] for row in results] == ["done", "done"]
+
+
+def test_a_lost_result_is_made_again(desk):
+    """The queue says done, and nothing is there: the same command puts it there, for nothing."""
+    desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=DBOS)
+    (desk.out / "a-dusk.mp4").unlink()
+    code, results = desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=DBOS)
+    assert code == 0
+    assert (desk.out / "a-dusk.mp4").exists(), results
+    assert desk.creates == 2
+
+
+def test_force_replaces_what_came_after(desk):
+    """The queue says done, another file is there: --force puts the result there."""
+    desk(("a.mp4", "dusk"), flags=DBOS)
+    (desk.out / "a-dusk.mp4").write_text("mine")
+    code, _ = desk(("a.mp4", "dusk"), flags=[*DBOS, "--force"])
+    assert code == 0
+    assert (desk.out / "a-dusk.mp4").read_bytes() != b"mine"
+    assert desk.creates == 1
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_detached(desk, rows):
+    """Enqueued, not waited for; a worker does it."""
+    clip = f"clip={desk.folder / 'a.mp4'}"
+    words = ("--rows", desk.table(("a.mp4", "dusk"))) if rows else ("--set", clip)
+    code, _, noted = desk.program("render", desk.template, *words, "-o", desk.out, *DBOS, "--detach")
+    assert code == 0, noted
+    assert desk.creates == 0
+    assert desk.program("worker", "--drain")[0] == 0
+    assert (desk.out / "a-dusk.mp4").exists()
+
+
+def test_a_clip_that_changed_in_the_queue_is_not_paid_for(desk):
+    """Enqueued as one clip, another one by now."""
+    put(desk, ("a.mp4", "dusk"), ("b.mp4", "dusk"))
+    shutil.copyfile(desk.folder / "c.mp4", desk.folder / "a.mp4")
+    code, _, noted = desk.program("worker", "--until-done", "film")
+    assert code == 2, noted
+    assert states() == ["invalid", "done"]
+    assert desk.creates == 1
+
+
+def test_a_template_that_changed_in_the_queue_is_as_it_was(desk):
+    """The job holds it."""
+    put(desk, ("a.mp4", "dusk"))
+    desk.template.write_text("nothing")
+    assert desk.program("worker", "--until-done", "film")[0] == 0
+
+
+def test_a_worker_without_a_key_leaves_rows_alone(desk, monkeypatch):
+    """It ends, and another one renders them."""
+    put(desk, ("a.mp4", "dusk"), ("b.mp4", "dusk"))
+    with monkeypatch.context() as patched:
+        patched.delenv("RUNWAYML_API_SECRET")
+        code, _, noted = desk.program("worker", "--until-done", "film")
+        assert code == 2, noted
+        assert "RUNWAYML_API_SECRET" in noted
+    assert set(states()) <= {"waiting", "left"}
+    code, _, noted = desk.program("worker", "--until-done", "film")
+    assert code == 0, noted
+    assert states() == ["done", "done"]
+
+
+def test_a_worker_without_the_shared_folder_leaves_rows_alone(desk):
+    """The share of results is not mounted: nothing is paid, nothing is made on the local disk."""
+    put(desk, ("a.mp4", "dusk"), ("b.mp4", "dusk"))
+    desk.out.rename(desk.folder / "away")
+    code, _, noted = desk.program("worker", "--until-done", "film")
+    assert code == 2, noted
+    assert not desk.out.exists()
+    assert set(states()) <= {"waiting", "left"}
+    (desk.folder / "away").rename(desk.out)
+    assert desk.program("worker", "--until-done", "film")[0] == 0
+    assert desk.creates == 2
+
+
+def test_a_cancelled_batch_is_no_success(desk, monkeypatch):
+    """`batch cancel` while `render` waits: rows that were not sent are no exit code 0."""
+    import runway_node.cli.enqueue as module
+
+    honest = module._helpers
+
+    def helpers(durable, asked):
+        durable.cancel(durable.status().batches[0].id)
+        return honest(durable, asked)
+
+    monkeypatch.setattr(module, "_helpers", helpers)
+    code, results = desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=DBOS)
+    assert code == 1, results
+    assert [row["status"] for row in results] == ["not sent", "not sent"]
+    assert desk.creates == 0
+
+
+def test_a_halted_batch_goes_on_in_the_same_worker(desk, monkeypatch):
+    """After `resume` no row of a living worker comes back unsent."""
+    monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
+    settings = load_settings()
+    desk.sandbox.add(Fault(where="create", kind="status", status=401))
+    put(desk, *(("a.mp4", f"dusk {number}") for number in range(6)))
+    with Durable(settings) as durable:
+        work = work_of(settings, durable)
+        serve(durable, work, at_once=2, until_done="film")
+        assert durable.status("film").batches[0].stopped == "halted"
+        assert durable.resume("film") > 3
+        serve(durable, work, at_once=2, until_done="film")
+    assert states() == ["done"] * 6
+
+
+def test_a_spoilt_job_stops_no_other(desk):
+    """What is no job is a failed row."""
+    jobs = put(desk, ("a.mp4", "dusk"), ("b.mp4", "dusk"))
+    with Durable(load_settings()) as durable:
+        good = queued("spoilt", jobs)
+        durable.enqueue("spoilt", [{"row": 7, "poison": [1, {"x": None}]}, {"row": 8}, *good])
+    assert desk.program("worker", "--drain")[0] == 0
+    assert states("spoilt") == ["done", "done", "failed", "failed"]
+    assert desk.creates == 2
+
+
+def test_another_account_and_another_format_leave_rows_alone(desk, monkeypatch):
+    """A label's rows are its own workers', an older format's too."""
+    put(desk, ("a.mp4", "dusk"))
+    monkeypatch.setenv("RUNWAY_NODE_ACCOUNT", "other")
+    assert desk.program("worker", "--drain")[0] == 0
+    monkeypatch.delenv("RUNWAY_NODE_ACCOUNT")
+    monkeypatch.setattr("runway_node.batch.durable.verbs.VERSION", "rows-0")
+    settings = load_settings()
+    with Durable(settings, version="rows-0") as durable:
+        serve(durable, work_of(settings, durable), until_done="*")
+    assert states() == ["waiting"]
+    assert VERSION != "rows-0"
+    assert desk.creates == 0
+
+
+def test_events_are_of_this_batch(desk):
+    """Rows of an older batch that are worked beside it are not told as its own."""
+    put(desk, *(("b.mp4", f"old {number}") for number in range(5)))
+    code, _ = desk(("a.mp4", "dusk"), flags=[*DBOS, "--json"])
+    assert code == 0
+    assert {line["row"] for line in desk.events() if "row" in line} == {1}
+    assert batch_name("x", "y", ())
+
+
+def test_a_row_of_a_prompt_that_no_database_takes(desk, database, monkeypatch):
+    """NUL in a prompt: the row fails, once, and no other does."""
+    monkeypatch.setenv("RUNWAY_NODE_DATABASE_URL", database)
+    put(desk, ("a.mp4", "dusk"))
+    jobs = [job.model_copy(update={"values": {**job.values, "look": "a\0b"}, "row": 2, "output": "x.mp4"})
+            for job in put(desk, ("a.mp4", "dusk"))]
+    with Durable(load_settings()) as durable:
+        durable.enqueue("film", queued("film", jobs))
+    desk.program("worker", "--until-done", "film")
+    assert "done" in states()
