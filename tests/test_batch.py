@@ -341,6 +341,39 @@ def test_a_wrong_value_is_one_line(desk, given, told):
     assert told in noted
 
 
+def test_a_column_that_is_nearly_a_var_is_told(desk):
+    """A misspelt column would leave a default in all films; other columns may be there."""
+    code, _ = desk(("a.mp4", "dusk"), heads=("clip", "loook"))
+    assert code == 2
+    assert "did you mean look?" in desk.noted
+    assert desk(("a.mp4", "mine"), heads=("clip", "note"))[0] == 0
+
+
+def test_columns_are_parted_by_commas(desk):
+    """A table of another habit is told as that."""
+    code, _ = desk(("a.mp4;dusk",), heads=("clip;look",))
+    assert code == 2
+    assert "parted by ';'" in desk.noted
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-o", "film.txt"], "ends in none of .mp4"),
+        (["--detach"], "Add --engine dbos"),
+        (["--engine", "dboss"], "neither threads nor dbos"),
+        (["--database", "mysql://x/y"], "names mysql"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_pays_nothing(desk, words, told):
+    """A flag that cannot be meant is told once, before any row."""
+    code, _, noted = desk.program("render", desk.template, "--set", f"clip={desk.folder / 'a.mp4'}", *words)
+    assert code == 2
+    assert noted.count("Error: ") == 1
+    assert told in noted
+    assert desk.creates == 0
+
+
 def test_a_missing_key_is_told_before_anything(desk, monkeypatch):
     """Without a key a dry run works, and a run says what to set."""
     monkeypatch.delenv("RUNWAYML_API_SECRET")

@@ -82,7 +82,7 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         ("{type: text, in: a.mp4, text: x, position: left-right}", "position", "is no place"),
         ("{type: text, in: a.mp4, text: x, position: [1, 2, 3]}", "position", "is no place"),
         ("{type: text, in: a.mp4, text: x, size: 0%}", "size", "is no length"),
-        ("{type: text, in: a.mp4, text: x, opacity: 1.5}", "opacity", "1.5 is wrong"),
+        ("{type: text, in: a.mp4, text: x, opacity: 1.5}", "opacity", "1.5 is no share"),
         ("{type: text, in: a.mp4, text: x, align: middle}", "align", "is not 'left', 'center' or 'right'"),
         ("{type: text, in: a.mp4, text: x, fro: 1s}", "fro", "did you mean for?"),
         ("{type: text, in: a.mp4, text: [x]}", "text", "is wrong"),
@@ -90,7 +90,7 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         ('{type: audio, in: "${clip}", mode: mix}', "mode", "a mix has a file"),
         ('{type: audio, in: "${clip}", mode: mute, file: "${clip}"}', "mode", "mute has neither"),
         ("{type: audio, in: a.mp4, gain: loud}", "gain", "is no gain"),
-        ("{type: audio, in: a.mp4, loudness: 3}", "loudness", "3 is wrong"),
+        ("{type: audio, in: a.mp4, loudness: 3}", "loudness", "3 is no loudness"),
         ("{type: audio, in: a.mp4, mode: mixed}", "mode", "did you mean mix?"),
         ("{type: effect, in: a.mp4, name: FadInn}", "name", "did you mean FadeIn?"),
         ("{type: effect, in: a.mp4, name: zzz}", "name", "there are AccelDecel"),
@@ -227,8 +227,7 @@ def test_steps_follow_each_other(template):
 
 def test_a_missing_input_is_told_with_the_nearest_step(template, tmp_path):
     """A name that is neither a step's nor a file's is refused before anything is opened."""
-    source = template("{id: intro, type: trim, in: a.mp4}", "{type: concat, in: [intro, intor]}")
-    told = refusal(source.recipe, {"clip": Path("a.mp4"), "look": "", "long": 1})
+    told = refusal(template, "{id: intro, type: trim, in: a.mp4}", "{type: concat, in: [intro, intor]}")
     assert told.startswith(f"steps[1].in[1], line {FIRST + 1}: there is no step and no file 'intor'")
     assert told.endswith("did you mean intro?")
 

@@ -102,6 +102,8 @@ def _csv(path: Path, text: str) -> Iterator[Row]:
 def _columns(path: Path, heads: list[str]) -> None:
     if len(heads) > MOST_COLUMNS:
         raise TemplateError(f"{path.name} has more than {MOST_COLUMNS} columns", "Leave some out")
+    if len(heads) == 1 and (mark := next((one for one in ";\t" if one in heads[0]), None)):
+        raise TemplateError(f"{path.name}, line 1: its columns are parted by {mark!r}", "Part them by commas")
     twice = next((head for number, head in enumerate(heads) if head in heads[:number]), None)
     if twice is not None or "" in heads:
         raise TemplateError(

@@ -32,7 +32,8 @@ Which = Annotated[
     str | None, typer.Argument(metavar="[BATCH]", show_default=False, help="Its name; needed where there are several.")
 ]
 
-STATES = ("waiting", "running", "left", "done", "failed", "cancelled")
+STATES = ("waiting", "running", "left", "done", "cancelled")
+"""Of a batch's rows; all others have failed, in one way or another."""
 
 
 def work_of(settings: Settings, durable: Durable, unfit: Callable[[str], None]) -> Work:
@@ -84,7 +85,8 @@ def worker(
             rows = durable.status(until_done).batches[0].rows if until_done else ()
         show.result({"rows": dict(told.counts)})
         show.say(f"Rows: {_counts(told.counts) or 'none'}")
-        if code := worst(rows):
+        failed = any(word not in {"done", "left", "cancelled"} for word in told.counts)
+        if code := worst(rows) or int(drain and failed):
             raise typer.Exit(code)
 
 
@@ -182,7 +184,7 @@ def _one(which: str | None, found: list[Batch]) -> str:
         return which
     if len(found) != 1:
         names = ", ".join(batch.id for batch in found)
-        what = f"There are several such batches: {names}" if found else "There is no such batch"
+        what = f"There are several such batches: {names}" if found else "There is no batch that this would change"
         raise WrongUse(what, "See: runway-node batch status")
     return found[0].id
 
@@ -194,11 +196,13 @@ def _tell(show: Show, found: Status, *, rows: bool) -> None:
         show.say("There is no batch, and no worker")
         return
     if found.batches:
-        show.table(("batch", "since", "state", *STATES), [_line(batch) for batch in found.batches])
+        show.table(("batch", "since", "state", *STATES, "failed"), [_line(batch) for batch in found.batches])
     for batch in found.batches:
         if batch.stopped:
             why = f": {batch.reason}" if batch.reason else ""
             show.say(f"{batch.id} was {batch.stopped}{why}; it goes on with: runway-node batch resume {batch.id}")
+        elif not batch.open and any(row.state != "done" for row in batch.rows):
+            show.say(f"{batch.id} has rows that failed; the same render command does them again")
         others = {row.version for row in batch.rows if row.state in OPEN} - {VERSION}
         if others:
             show.say(f"{batch.id} has rows for workers of another release ({', '.join(sorted(others))})")
@@ -215,7 +219,10 @@ def _tell(show: Show, found: Status, *, rows: bool) -> None:
 
 def _line(batch: Batch) -> tuple[str, ...]:
     state = batch.stopped or ("open" if batch.open else "over")
-    return (batch.id, _when(batch.created), state, *(str(batch.counts.get(name, "")) for name in STATES))
+    counts = [batch.counts.get(name, 0) for name in STATES]
+    failed = sum(batch.counts.values()) - sum(counts)
+    return (batch.id, _when(batch.created), state, *(str(count or "") for count in (*counts, failed)))
+
 
 
 def _cells(row: Row) -> tuple[str, ...]:

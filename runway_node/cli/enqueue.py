@@ -53,7 +53,7 @@ def through_queue(
     with Durable(asked.settings) as durable:
         count = durable.enqueue(batch, queued(batch, jobs, max_refusals), anew=True)
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
-        show.note(f"Batch {batch}: {count} rows enqueued" + _helpers(durable, asked))
+        show.note(f"Batch {batch}: {count} rows enqueued" + _helpers(durable, asked, detach=detach))
         if detach:
             return ""
         told: Told = queue.SimpleQueue()
@@ -61,9 +61,9 @@ def through_queue(
             return _followed(durable, batch, {job.row for job in jobs}, stop, told, on_event, on_outcome)
 
 
-def _helpers(durable: Durable, asked: Asked) -> str:
+def _helpers(durable: Durable, asked: Asked, *, detach: bool) -> str:
     if asked.settings.database_url is None:
-        return ", to be worked here"
+        return "; nobody works them until there is one: runway-node worker" if detach else ", to be worked here"
     alive = sum(worker.alive for worker in durable.status().workers)
     return f"; {alive} workers are there" if alive else "; no worker is there yet: start one with runway-node worker"
 

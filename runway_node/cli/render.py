@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import Interrupted, OverLimit, RunwayNodeError, WrongUse
-from ..settings import is_remote
 from . import flags
+from .asking import asked_for
 from .batches import Database
 from .order import detach_on_term
 from .output import Show, reporting
 
 if TYPE_CHECKING:
-    from ..batch import Asked, Checked, Outcome, Price, Results, Row
+    from ..batch import Asked, Checked, Outcome, Price, Results
     from ..engine import Stop
     from ..models import Event
     from ..settings import Settings
-    from ..templates import Source
 
 template_app = typer.Typer(no_args_is_help=True, help="Templates: their schema, and whether one is right.")
 
@@ -105,21 +104,26 @@ def render(
         from ..batch import worst
         from ..engine import Stop
         from ..engine.stop import hear_ctrl_c
+        from ..ledger import opened
         from ..settings import load_settings
         from ..templates import load
 
         if engine not in {"threads", "dbos"}:
             raise WrongUse(f"--engine {engine!r} is neither threads nor dbos", "Leave it out for this machine alone")
+        if detach and engine != "dbos":
+            raise WrongUse("--detach leaves rows to workers, and there are none", "Add --engine dbos")
         settings, stop = load_settings(**({"database_url": database} if database else {})), Stop()
         policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous, "max_seconds": max_seconds}
         given = {name: value for name, value in policy.items() if value}
         with detach_on_term(stop), hear_ctrl_c(stop):
-            asked = _asked(
+            with opened(settings, create=False):  # a ledger that cannot be used is told once, not by each row
+                pass
+            asked = asked_for(
                 load(template), sets or [], rows, output, media or [],
                 settings=settings, policy=given, force=force, retry_refused=retry_refused,
             )  # fmt: skip
             checked = _checked(show, asked, stop)
-            _priced(show, checked, settings, max_credits, dry_run=dry_run, anyway=anyway)
+            _priced(show, checked, settings, max_credits, dry_run=dry_run, anyway=anyway, table=rows is not None)
             if dry_run:
                 code = worst([one.outcome.exit_code for one in checked if one.outcome])
                 show.result({"rows": len(checked), **_facts(checked), "exit_code": code})
@@ -127,72 +131,6 @@ def render(
             run = _through(show, asked, checked, max_refusals, queue=engine == "dbos", detach=detach)
             outcomes, untold = _rendered(show, asked, checked, stop, run, table=rows is not None)
         _tell(show, asked, outcomes, stop, untold, table=rows is not None)
-
-
-def _asked(
-    source: Source, sets: Sequence[str], rows: Path | None, output: str | None, media: Sequence[str], **how: Any
-) -> Asked:
-    from ..batch import Asked, Row, read_rows
-    from ..templates import Places
-
-    typed = Places(base=Path.cwd(), anywhere=True)
-    base = source.folder if rows is None else rows.absolute() if rows.is_dir() else rows.absolute().parent
-    needed = [name for name, var in source.vars.items() if var.type == "path" and var.default is None]
-    allowed = [Path.cwd() / folder for folder in media if not is_remote(folder)]
-    mend = f"Put the file below {base}, or allow its folder: --media DIR"
-    outputs, name = _where(output, single=rows is None)
-    table = [Row(1, 0, {})] if rows is None else read_rows(rows, needed[0] if len(needed) == 1 else None)
-    if rows is not None and rows.is_dir() and rows.resolve() == Path(outputs).resolve():
-        table = _clips_of(outputs, table)
-    return Asked(
-        source=source, rows=table,
-        places=Places(base=base, allowed=allowed, remote=list(filter(is_remote, media)), mend=mend),
-        given=_sets(source, sets, typed),
-        outputs=outputs, name=name, **how,
-    )  # fmt: skip
-
-
-def _clips_of(outputs: str, table: list[Row]) -> list[Row]:
-    """The rows of a folder that results go to as well: results are no clips."""
-    from ..batch import Row
-    from ..batch.records import Records
-
-    records = Records(outputs)
-    clips = [row.cells for row in table if not any(records.untouched(str(name)) for name in row.cells.values())]
-    if not clips:
-        raise WrongUse(f"{outputs} holds no clip, only results", "Choose another folder for the rows")
-    return [Row(number, 0, cells) for number, cells in enumerate(clips, 1)]
-
-
-def _where(output: str | None, *, single: bool) -> tuple[str, str | None]:
-    """The folder or bucket, and for a single render the name in it, where it is given."""
-    from ..templates.template import SUFFIXES
-
-    text = output or str(Path.cwd())
-    whole = text.rstrip("/") if is_remote(text) else str(Path(text).expanduser().absolute())
-    if not whole.lower().endswith(SUFFIXES) or Path(whole).is_dir():
-        return whole, None
-    if not single:
-        raise WrongUse(f"-o {output} names a file, and there are rows", "Name a folder")
-    folder, _, name = whole.rpartition("/") if is_remote(text) else (str(Path(whole).parent), "", Path(whole).name)
-    return folder, name
-
-
-def _sets(source: Source, sets: Sequence[str], typed: Any) -> dict[str, Any]:
-    """The values of `--set`; files are taken from where the command runs."""
-    from ..templates.declared import check_given
-
-    given: dict[str, Any] = {}
-    for text in sets:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise WrongUse(f"--set {text!r} is not NAME=VALUE", "Write --set title=Hello")
-        given[name.strip()] = value
-    check_given(source.vars, given)
-    return {
-        name: typed.value(value) if source.vars[name].type == "path" and value else value
-        for name, value in given.items()
-    }
 
 
 def _checked(show: Show, asked: Asked, stop: Stop) -> list[Checked]:
@@ -206,8 +144,9 @@ def _checked(show: Show, asked: Asked, stop: Stop) -> list[Checked]:
 
 
 def _priced(
-    show: Show, checked: list[Checked], settings: Settings, max_credits: float | None, *, dry_run: bool, anyway: bool
-) -> None:
+    show: Show, checked: list[Checked], settings: Settings, max_credits: float | None, *, dry_run: bool, anyway: bool,
+    table: bool,
+) -> None:  # fmt: skip
     """Tell what it will cost; refuse what is over a limit.
 
     Raises:
@@ -221,7 +160,7 @@ def _priced(
     whole = price(checked)
     if dry_run:
         _table(show, checked)
-    for one in checked:
+    for one in checked if dry_run or table else ():
         told = [one.outcome.error] if one.outcome and one.outcome.error else one.warnings if dry_run else ()
         for line in told:
             show.note(f"row {one.row.number}: {line}")
@@ -303,8 +242,8 @@ def _rendered(
         outcomes.append(outcome)
         results.add(outcome) if results is not None else None
         show.line({"phase": "row", **outcome.model_dump(mode="json")}) if show.json else None
-        if outcome.status not in {"done", "not sent"} and table and outcome not in over:
-            show.note(f"row {outcome.row} {outcome.status}: {outcome.error}")
+        if outcome.status != "not sent" and table and outcome not in over:
+            show.note(f"row {outcome.row} {outcome.status}: {outcome.error or outcome.output}")
         for warning in outcome.warnings if table else ():
             show.note(f"row {outcome.row} warning: {warning}")
         show.share("rows", len(outcomes) / len(checked), f"{len(outcomes)} of {len(checked)}")
@@ -391,8 +330,11 @@ def _tell(
         return
     where = Records(asked.outputs).where(FILE)
     show.result({"rows": len(outcomes), "done": done, "spent": spent, "results": where, "exit_code": code})
+    if len(outcomes) < len(asked.rows):
+        show.note(f"{len(asked.rows) - len(outcomes)} rows are left to workers: see runway-node batch status; the same "
+                  f"command without --detach waits for them, and completes {FILE}")  # fmt: skip
     cost = "the provider does not state what was spent" if spent is None else f"{spent:g} credits spent"
-    show.note(f"{done} of {len(outcomes)} rows done, {cost}")
+    show.note(f"{done} of {len(asked.rows)} rows done, {cost}")
     show.say(where)
     if code:
         raise typer.Exit(code)

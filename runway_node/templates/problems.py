@@ -62,7 +62,8 @@ def located(place: Place, lines: Mapping[Place, int] | None = None) -> str:
 def nearest(word: str, among: Iterable[str]) -> str:
     """What to add to a message where one of *among* is like *word*, else ""."""
     words = {one.lower(): one for one in among}
-    found = difflib.get_close_matches(word.lower()[:100], words, n=1, cutoff=0.6)
+    begun = [one for one in words if len(word) > 2 and one.startswith(f"{word.lower()}.")]  # runway, for its only step
+    found = begun or difflib.get_close_matches(word.lower()[:100], words, n=1, cutoff=0.6)
     return f"; did you mean {words[found[0]]}?" if found else ""
 
 
@@ -97,7 +98,11 @@ def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place 
     if name == "extra_forbidden":
         fields = _names(_model_at(kind, loc[:-1]))
         what = f"there is no field {said(last)}{nearest(last, fields) or '; there are ' + ', '.join(fields)}"
+        what += "; an effect's own fields go under `with`" if kind.__name__ == "Effect" and len(loc) == 1 else ""
         hangs_on = "nothing"
+    elif name in {"model_type", "dict_type"}:
+        fields = _names(_model_at(kind, loc))
+        what = f"{said(given)} is no mapping" + (f"; its fields are {', '.join(fields)}" if fields else "")
     elif name == "missing":
         here, what, hangs_on = here[:-1], f"{last} is missing", "nothing"
     elif name == "literal_error":

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from ..models import Policy, Step
 from .effects import check_effect
 from .problems import Unfit
-from .values import Color, Duration, File, Gain, Length, Position, Words
+from .values import Color, Duration, File, Gain, Length, Loudness, Position, Share, Words
 
 ID = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 
@@ -101,7 +101,7 @@ class Timed(OneIn):
     """How long it stays; unset: to the end."""
     fade: Duration = Field(default=0, validate_default=True)
     """How long it takes to appear, and to go."""
-    opacity: float = Field(default=1.0, ge=0, le=1)
+    opacity: Share = 1.0
     position: Position = Field(default="center", validate_default=True)
 
 
@@ -151,7 +151,7 @@ class Audio(OneIn):
     """Of the clip's own sound, where a file is mixed with it."""
     fade_in: Duration = Field(default=0, validate_default=True)
     fade_out: Duration = Field(default=0, validate_default=True)
-    loudness: float | None = Field(default=None, ge=-70, le=-5)
+    loudness: Loudness | None = None
     """What the whole is brought to, in LUFS: -14 for most platforms, -23 for European broadcast."""
 
     @model_validator(mode="after")

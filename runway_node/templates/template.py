@@ -252,7 +252,7 @@ def _depends(tree: Any, place: Place) -> bool:
         try:
             tree = tree[part]
         except (KeyError, IndexError, TypeError):
-            break
+            return False  # what is not there needs no value
     return bool(uses(json.dumps(tree)))
 
 
@@ -338,8 +338,9 @@ def _input(value: Any, ids: dict[str, int], files: Places, *, there: bool) -> In
     if value in ids:
         return Ref(ids[value])
     path = files.find(value)
-    if there and not is_there(path):
-        raise TemplateError(f"there is no step and no file {said(value)}{nearest(value, ids)}")
+    hint = nearest(value, ids)  # a typo is one before the files are there, too
+    if (there or hint) and not is_there(path):
+        raise TemplateError(f"there is no step and no file {said(value)}{hint}")
     return path
 
 

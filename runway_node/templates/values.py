@@ -155,9 +155,35 @@ def _words(value: Any) -> Any:
 
 
 _NUMBER, _STRING = {"type": "number"}, {"type": "string"}
+def _share(value: Any) -> Any:
+    """A share as a number; 50% is 0.5."""
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)%", value.strip()) if isinstance(value, str) else None
+    share = float(match[1]) / 100 if match else value
+    if isinstance(share, bool) or not isinstance(share, (int, float, Fraction)) or not 0 <= share <= 1:
+        raise ValueError(f"{said(value)} is no share: write 0 to 1, such as 0.5 or 50%")
+    return float(share)
+
+
+def _lufs(value: Any) -> Any:
+    match = re.fullmatch(r"(-\d{1,2}(?:\.\d+)?)\s*(?:lufs)?", str(value).strip().lower())
+    if match is None or not -70 <= float(match[1]) <= -5:
+        raise ValueError(f"{said(value)} is no loudness: write LUFS from -70 to -5, such as -16")
+    return float(match[1])
+
+
 Words = Annotated[str, BeforeValidator(_words)]
 """Text; a var of another type is written out."""
 
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    WithJsonSchema({"anyOf": [{**_NUMBER, "minimum": 0, "maximum": 1}, {**_STRING, "pattern": r"^\d+(\.\d+)?%$"}]}),
+]
+Loudness = Annotated[
+    float,
+    BeforeValidator(_lufs),
+    WithJsonSchema({"anyOf": [{**_NUMBER, "minimum": -70, "maximum": -5}, {**_STRING, "pattern": r"^-\d+.*LUFS$"}]}),
+]
 Duration = Annotated[
     Fraction,
     BeforeValidator(seconds),
