@@ -62,7 +62,7 @@ def test_a_failed_order_of_many_rows_is_paid_once(desk, monkeypatch):
     monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
     desk.template.write_text(desk.template.read_text().replace('"${clip}-${look}"', '"${look}"').replace(
         'prompt: "${look}"', 'prompt: "dusk"'))
-    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 0.1})
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
     desk.sandbox.add(Fault(where="poll", kind="failed", code="SAFETY.INPUT.TEXT", times=99, refund=False))
     rows = [("a.mp4", f"film {number}") for number in range(16)]
     code, results = desk(*rows, flags=["--max-credits", "60", "--max-refusals", "50"])
@@ -259,7 +259,7 @@ def test_an_unknown_outcome_stops_no_other_and_is_not_sent_again(desk):
 
 
 def test_an_unknown_price_is_refused_with_a_limit(desk, monkeypatch):
-    """CometAPI publishes none: --max-credits cannot hold."""
+    """Where a provider publishes none: --max-credits cannot hold."""
     for name in ("RUNWAYML_API_SECRET", "RUNWAYML_BASE_URL"):
         monkeypatch.delenv(name)
     for name, value in desk.served.env("cometapi").items():

@@ -210,3 +210,18 @@ def test_a_row_of_a_prompt_that_no_database_takes(desk, database, monkeypatch):
         durable.enqueue("film", queued("film", jobs))
     desk.program("worker", "--until-done", "film")
     assert "done" in states()
+
+
+def test_a_failed_order_of_many_rows_is_paid_once(desk, monkeypatch):
+    """Rows that share an order share its failure, whichever worker takes them."""
+    monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
+    text = desk.template.read_text().replace('"${clip}-${look}"', '"${look}"')
+    desk.template.write_text(text.replace('prompt: "${look}"', 'prompt: "dusk"'))
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
+    desk.sandbox.add(Fault(where="poll", kind="failed", code="SAFETY.INPUT.TEXT", times=99, refund=False))
+    put(desk, *(("a.mp4", f"film {number}") for number in range(4)))
+    settings = load_settings()
+    with Durable(settings) as durable:
+        serve(durable, work_of(settings, durable), at_once=1, until_done="film")
+    assert states() == ["failed"] * 4
+    assert desk.creates == 1
