@@ -184,7 +184,7 @@ def test_only_input_refusals_are_counted():
     halting = Halting(2)
     codes = {"SAFETY.OUTPUT": "", "SAFETY.OUTPUT.VIDEO": "", "SAFETY.INPUT": "", "SAFETY.INPUT.TEXT": "2 times"}
     for code, halts in codes.items():
-        outcome = failed(1, Moderated("no", task_id="t", code=code), "rude")
+        outcome = failed(1, Moderated("no", task_id=code, code=code), "rude")
         assert halts in halting.judge(outcome)
     assert not halting.judge(failed(1, Moderated("no", task_id="t", code="SAFETY.INPUT"), "another"))
 

@@ -16,7 +16,7 @@ from runway_node.templates import Places, load
 
 from .batches import desk_fixture  # noqa: F401 - a fixture
 
-pytest.importorskip("dbos")
+pytestmark = pytest.mark.slow  # a queue polls
 DBOS = ("--engine", "dbos")
 
 
@@ -139,9 +139,9 @@ def test_a_cancelled_batch_is_no_success(desk, monkeypatch):
 
     honest = module._helpers
 
-    def helpers(durable, asked):
+    def helpers(durable, asked, **how):
         durable.cancel(durable.status().batches[0].id)
-        return honest(durable, asked)
+        return honest(durable, asked, **how)
 
     monkeypatch.setattr(module, "_helpers", helpers)
     code, results = desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=DBOS)
@@ -166,12 +166,12 @@ def test_a_halted_batch_goes_on_in_the_same_worker(desk, monkeypatch):
 
 
 def test_a_spoilt_job_stops_no_other(desk):
-    """What is no job is a failed row."""
+    """What is no job is a failed row, and the worker's exit code says so."""
     jobs = put(desk, ("a.mp4", "dusk"), ("b.mp4", "dusk"))
     with Durable(load_settings()) as durable:
         good = queued("spoilt", jobs)
         durable.enqueue("spoilt", [{"row": 7, "poison": [1, {"x": None}]}, {"row": 8}, *good])
-    assert desk.program("worker", "--drain")[0] == 0
+    assert desk.program("worker", "--drain")[0] == 1
     assert states("spoilt") == ["done", "done", "failed", "failed"]
     assert desk.creates == 2
 

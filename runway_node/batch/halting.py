@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import Counter
+from collections import defaultdict
 
 from ..errors import KeyRefused, Moderated, OutOfCredits, RateLimited, RunwayNodeError
 from .jobs import Outcome
@@ -24,15 +24,15 @@ class Halting:
     def __init__(self, max_refusals: int = MAX_REFUSALS) -> None:
         self.max_refusals = max_refusals
         self._guard = threading.Lock()
-        self._refused: Counter[str] = Counter()
+        self._refused: defaultdict[str, set[str]] = defaultdict(set)
 
     def judge(self, outcome: Outcome) -> str:
         """Why nothing more should be sent after a row's end; "" where the next one may fare better."""
         if not outcome.refusal:
             return outcome.halt
         with self._guard:
-            self._refused[outcome.refusal] += 1
-            return outcome.halt or too_many(self._refused[outcome.refusal], self.max_refusals)
+            self._refused[outcome.refusal].add(outcome.task)  # rows that share an order share its task, and its charge
+            return outcome.halt or too_many(len(self._refused[outcome.refusal]), self.max_refusals)
 
 
 def refusal_of(error: RunwayNodeError, prompt: str) -> str:

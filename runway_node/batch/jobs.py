@@ -91,6 +91,7 @@ class Outcome(Frozen):
         again: Whether trying again makes sense, where a task failed.
         halt: Why nothing more should be sent, where that is so.
         refusal: A mark of the prompt that input moderation refused.
+        task: The remote task that came to nothing.
 
     """
 
@@ -106,6 +107,7 @@ class Outcome(Frozen):
     again: str = ""
     halt: str = ""
     refusal: str = ""
+    task: str = ""
     warnings: tuple[str, ...] = ()
 
 

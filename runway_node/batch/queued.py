@@ -110,8 +110,9 @@ def _judged(durable: Durable, batch: str, most: int, outcome: Outcome) -> Outcom
     """The outcome, and whether the refusals of its prompt, on all machines, are too many."""
     if not outcome.refusal or outcome.halt:
         return outcome
-    others = sum(one.get("refusal") == outcome.refusal for one in durable.outcomes(batch))
-    return outcome.model_copy(update={"halt": too_many(others + 1, most)})
+    same = [one for one in durable.outcomes(batch) if one.get("refusal") == outcome.refusal]
+    tasks = {outcome.task, *(one.get("task") for one in same)}
+    return outcome.model_copy(update={"halt": too_many(len(tasks), most)})
 
 
 def ended(outcome: Outcome, *, over: bool) -> dict[str, Any]:

@@ -184,6 +184,7 @@ def failed(row: int, error: RunwayNodeError, prompt: str = "", *, held: bool = F
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
         exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
         refusal=refusal_of(error, prompt),
+        task=getattr(error, "task_id", None) or "",
     )  # fmt: skip
 
 
