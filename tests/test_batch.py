@@ -193,7 +193,7 @@ def test_input_moderation_stops_after_three(desk, monkeypatch):
     """Three input-moderation refusals of one prompt end the sending: each of them is charged."""
     monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
     desk.template.write_text(desk.template.read_text().replace('"${clip}-${look}"', '"${seconds}"'))
-    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 0.2})
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
     desk.sandbox.add(INPUT_REFUSED)
     rows = [("a.mp4", "rude", f"{2 - number / 25}s") for number in range(14)]
     code, results = desk(*rows, heads=("clip", "look", "seconds"))
@@ -206,7 +206,7 @@ def test_input_moderation_stops_after_three(desk, monkeypatch):
 
 def test_what_moderation_refused_is_not_sent_again(desk):
     """The same row again is not sent, for it would be charged again; --retry-refused sends it."""
-    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 0.2})
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
     desk.sandbox.add(Fault(where="poll", kind="failed", code="SAFETY.INPUT.TEXT"))
     desk(("a.mp4", "rude"))
     code, results = desk(("a.mp4", "rude"))
