@@ -27,6 +27,15 @@ def test_each_row_becomes_a_file_named_by_its_vars(desk):
     assert [row["status"] for row in results] == ["done", "done"]
 
 
+def test_without_a_name_and_a_clip_the_number_names_it(desk):
+    """A template that says no name, and has no file among its vars, names its results by their rows."""
+    text = desk.template.read_text().replace('output: {name: "${clip}-${look}"}', "")
+    desk.template.write_text(text.replace("  clip: {type: path}\n", "").replace('"${clip}"', "a.mp4"))
+    code, _ = desk(("dusk",), ("snow",), heads=("look",))
+    assert code == 0, desk.noted
+    assert sorted(path.name for path in desk.out.glob("*.mp4")) == ["look-1.mp4", "look-2.mp4"]
+
+
 def test_results_are_the_rows_and_what_came_of_them(desk):
     """results.csv has the rows' own columns, and status, output, take, cost and error."""
     _, results = desk(("a.mp4", "dusk", "keep me"), heads=("clip", "look", "note"))

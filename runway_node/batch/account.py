@@ -28,9 +28,7 @@ def compare(price: Price, settings: Settings, provider: Provider, *, anyway: boo
     try:
         with Client(settings, provider) as client:
             account = client.account()
-    except Later as error:
-        return [f"the account's balance could not be asked for ({error.what})"]
-    except Unreachable as error:
+    except (Later, Unreachable) as error:
         return [f"the account's balance could not be asked for ({error.what})"]
     if account is None:
         return [f"{provider} does not tell the account's balance"]

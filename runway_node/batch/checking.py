@@ -141,7 +141,7 @@ def _named(asked: Asked, row: Row, inputs: set[Input]) -> Checked:
         named = [file for file in (*values.values(), *files_of(recipe)) if is_remote(file) or isinstance(file, Path)]
         read = map(_input, named)
         inputs.update(one for one in read if one is not None)
-        name = asked.name or output_name(_pattern(asked, recipe.output.name, files), files, recipe.output.suffix)
+        name = asked.name or output_name(_pattern(asked, row, files), files, recipe.output.suffix)
         job = Job(
             row=row.number, template=asked.source.text, folder=asked.source.folder, values=jsonable(values),
             outputs=asked.outputs, output=name, fingerprint="", policy=asked.policy, force=asked.force,
@@ -161,17 +161,16 @@ def _is_text(cells: dict[str, Any]) -> None:
             raise TemplateError(f"{name} holds what is no text: {str(value)[:40]!a}", "Write it anew") from None
 
 
-def _pattern(asked: Asked, name: str | None, values: dict[str, Any]) -> str:
-    """The output's name as the template has it, else by the row's first file, else by its number."""
-    if name is not None:
-        return _raw_name(asked.source)
+def _pattern(asked: Asked, row: Row, values: dict[str, Any]) -> str:
+    """The output's name as the template has it, else by the row's first file, else by its number.
+
+    As it was written: a value that is put into it must not become a folder.
+    """
+    written = (asked.source.tree.get("output") or {}).get("name")
+    if written is not None:
+        return str(written)
     path = next((name for name, var in asked.source.vars.items() if var.type == "path" and name in values), None)
-    return f"${{{path}}}-{asked.source.name}" if path else f"{asked.source.name}"
-
-
-def _raw_name(source: Source) -> str:
-    """The pattern as it was written: a value put into it must not become a folder."""
-    return str(source.tree["output"]["name"])
+    return f"${{{path}}}-{asked.source.name}" if path else f"{asked.source.name}-{row.number}"
 
 
 def _looked(
