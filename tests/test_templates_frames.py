@@ -16,12 +16,7 @@ from .media_clips import VP9, barcode, ffmpeg, made_of, numbers, read
 
 __all__ = ["edit_fixture"]
 
-pytestmark = [
-    pytest.mark.slow,
-    # moviepy leaves the pipe open of an ffmpeg that came to its end before it seeks back.
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 RATES = ["24000/1001", "25", "30000/1001", "60000/1001"]
 
 

@@ -13,12 +13,7 @@ from .media_clips import barcode, numbers
 
 __all__ = ["edit_fixture"]
 
-pytestmark = [
-    pytest.mark.slow,
-    # moviepy leaves the pipe open of an ffmpeg that came to its end before it seeks back.
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 TEXT = {"type": "text", "text": "x", "size": 12, "position": "top-left"}
 """Words that hide no number."""
 

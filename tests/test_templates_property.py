@@ -21,12 +21,7 @@ from runway_node.templates import Source, TemplateError, look, render
 from .edits import size
 from .media_clips import ffmpeg
 
-pytestmark = [
-    pytest.mark.slow,
-    # moviepy leaves the pipe open of an ffmpeg that came to its end before it seeks back.
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 class Bench:

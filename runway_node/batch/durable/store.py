@@ -45,9 +45,6 @@ from .records import Stopped
 
 FILE = "batches.db"
 POOL = 4
-IDLE = 60_000
-"""Milliseconds after which Postgres ends a session that stands still amid a transaction: a stopped worker's."""
-
 MAKERS = 0x52554E42
 """The advisory lock under which the tables are made; any number that others do not use."""
 
@@ -219,7 +216,7 @@ def _postgres(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
-        told = SESSION | {"lock_timeout": int(PATIENCE * 1000), "idle_in_transaction_session_timeout": IDLE}
+        told = SESSION | {"lock_timeout": int(PATIENCE * 1000)}
         with connection.cursor() as cursor:
             for name, value in told.items():
                 cursor.execute(f"SET {name} = {value}")
