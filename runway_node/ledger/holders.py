@@ -15,6 +15,7 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from .database import Database
 
@@ -120,10 +121,21 @@ class SessionHolders:
         """Begin to live; gives the token."""
         token = f"{secrets.randbits(63):016x}"
         with self._guard, self._database.telling():
-            if self._session is None:
-                self._session = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            self._session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": int(token, 16)})
+            try:
+                self._lock(token)
+            except DBAPIError as error:
+                if not error.connection_invalidated or self._session is None:
+                    raise
+                # The server went away, and with the session its locks, so who held them is dead: others may begin.
+                self._session.close()
+                self._session = None
+                self._lock(token)
         return token
+
+    def _lock(self, token: str) -> None:
+        if self._session is None:
+            self._session = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": int(token, 16)})
 
     def release(self, token: str) -> None:
         """End."""
