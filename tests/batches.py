@@ -8,6 +8,10 @@ import shutil
 
 import pytest
 
+from runway_node.batch import Asked, Row, check
+from runway_node.settings import load_settings
+from runway_node.templates import Places, load
+
 TEMPLATE = """
 version: 1
 vars:
@@ -47,6 +51,16 @@ class Desk:
         table = self.table(*rows, heads=heads)
         code, self.said, self.noted = self.program("render", self.template, "--rows", table, "-o", self.out, *flags)
         return code, self.results()
+
+    def jobs(self, *rows):
+        """The rows as jobs, checked, and none rendered."""
+        table = list(csv.DictReader(self.table(*rows).read_text().splitlines()))
+        asked = Asked(
+            source=load(self.template), rows=[Row(number, number, cells) for number, cells in enumerate(table, 1)],
+            places=Places(base=self.folder), outputs=str(self.out), settings=load_settings(),
+        )  # fmt: skip
+        self.out.mkdir(exist_ok=True)
+        return [one.job for one in check(asked)]
 
     def results(self):
         path = self.out / "results.csv"

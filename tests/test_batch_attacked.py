@@ -10,9 +10,12 @@ import signal
 
 import pytest
 
+from runway_node.batch import Halting, run_rows
 from runway_node.batch.records import Records
+from runway_node.engine import Stop
 from runway_node.errors import OutputError
 from runway_node.sandbox import Fault
+from runway_node.settings import load_settings
 from runway_node.templates import rendering
 
 from .batches import desk_fixture  # noqa: F401 - a fixture
@@ -54,6 +57,33 @@ def test_a_clip_that_changes_after_the_check_is_not_paid_for(desk, monkeypatch):
     assert code == 2, results
     assert [row["status"] for row in results] == ["invalid", "done"]
     assert "changed" in results[0]["error"]
+    assert desk.creates == 1
+
+
+def test_what_a_failed_row_was_charged_is_told(desk):
+    """The closing line counts what moderation's refusal cost, beside the row that is done."""
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
+    desk.sandbox.add(Fault(where="poll", kind="failed", code="SAFETY.INPUT.TEXT"))
+    code, results = desk(("a.mp4", "rude"), ("b.mp4", "dusk"), flags=["--json"])
+    assert code == 1
+    assert {row["status"]: row["cost"] for row in results} == {"failed": "56", "done": "56"}
+    assert desk.events()[-1]["spent"] == 112
+
+
+def test_a_stopped_batch_tells_what_was_sent(desk, monkeypatch):
+    """Of two rows and one slot the one that was sent is left, the other one was not sent."""
+    monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 60.0})
+    stop, came = Stop(), []
+
+    def hear(_, event):
+        if event.phase == "submitted":
+            stop.set()
+
+    jobs = desk.jobs(("a.mp4", "dusk"), ("b.mp4", "dusk"))
+    with ends_within(60):
+        run_rows(jobs, load_settings(), halting=Halting(), stop=stop, on_event=hear, on_outcome=came.append)
+    assert sorted(outcome.status for outcome in came) == ["left", "not sent"]
     assert desk.creates == 1
 
 

@@ -25,8 +25,8 @@ FORMAT = 1
 """Raised when a job is to be read, or a film made, otherwise than before."""
 
 Status = Literal["ready", "done", "failed", "unknown", "refused", "invalid", "left", "not sent"]
-"""ready: can be rendered. unknown: may have been billed. refused: over a limit. left: its task runs on. not sent: the
-batch stopped before it."""
+"""ready: can be rendered. unknown: may have been billed. refused: over a limit. left: it was
+sent, and stopped; the same command goes on with it. not sent: the batch stopped before it."""
 
 
 class Job(Frozen):
@@ -84,7 +84,7 @@ class Outcome(Frozen):
         output: The file, where there is one.
         takes: The paid results it was made of.
         cost: Credits charged for these; None where the provider does not say.
-        spent: What of that this run added.
+        spent: Credits that this run was charged, for a row that failed too; None where the provider does not say.
         error: What went wrong, and the mend.
         kind: The error's class.
         exit_code: As in `errors`.
@@ -100,7 +100,7 @@ class Outcome(Frozen):
     output: str = ""
     takes: tuple[str, ...] = ()
     cost: float | None = None
-    spent: float | None = None
+    spent: float | None = 0.0
     error: str = ""
     kind: str = ""
     exit_code: int = 0

@@ -116,10 +116,15 @@ def _judged(durable: Durable, batch: str, most: int, outcome: Outcome) -> Outcom
 
 
 def ended(outcome: Outcome, *, over: bool) -> dict[str, Any]:
-    """In the queue's words: a row that was not sent is "cancelled", one whose task runs on after its time "failed"."""
+    """In the queue's words: a row that was not sent is "cancelled", one whose task runs on after its time "failed".
+
+    Args:
+        over: This worker ends: what it did not send is left to others.
+
+    """
     told = outcome.model_dump(mode="json")
     if outcome.status == "not sent":
-        return {**told, "status": CANCELLED, "exit_code": 1}
+        return {**told, "status": LEFT if over else CANCELLED, "exit_code": 1}
     if outcome.status == "left" and not over:
         return {**told, "status": "failed"}
     return told

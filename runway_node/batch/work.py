@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from ..errors import (
     WrongUse,
 )
 from ..media.content import file_hash
-from ..models import Event
 from ..settings import Settings
 from ..storage import deliver
 from ..templates import Places, Rendered, Source, render
@@ -30,9 +28,8 @@ from ..templates.steps import VideoToVideo
 from ..templates.template import Recipe
 from .halting import reason, refusal_of
 from .jobs import FORMAT, Hashes, Job, Outcome, Status, fingerprint
+from .meter import Meter, Tell
 from .records import Records, staging
-
-Tell = Callable[[Event], None]
 
 
 def render_row(
@@ -45,7 +42,7 @@ def render_row(
         stop: Stops it; its `hold` keeps from being sent what is not sent yet.
 
     """
-    prompt = ""
+    prompt, meter = "", Meter(tell)
     try:
         records = Records(job.outputs)
         made = records.made(job.output, job.fingerprint)
@@ -57,16 +54,16 @@ def render_row(
         prompt = prompts(recipe)
         hashes = Hashes()
         _as_checked(job, recipe, hashes)
-        rendered = _render(job, recipe, records, settings, stop, tell, hashes, began=began)
+        rendered = _render(job, recipe, records, settings, stop, meter, hashes, began=began)
     except RunwayNodeError as error:
         if isinstance(error, Moderated) and error.retry == "no":
             _remember(job, error)
-        held = isinstance(error, Interrupted) and stop.hold.is_set() and not stop.is_set()
+        held = isinstance(error, Interrupted) and not (meter.ordered or error.task_id)
         made = _meanwhile(job) if isinstance(error, (OutputError, StoreError)) else None
-        return failed(job.row, error, prompt, held=held) if made is None else kept(job, made)
+        return failed(job.row, error, prompt, held=held, spent=meter.spent) if made is None else kept(job, made)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         made = _meanwhile(job) if isinstance(error, OSError) else None
-        return failed(job.row, unforeseen(error)) if made is None else kept(job, made)
+        return failed(job.row, unforeseen(error), spent=meter.spent) if made is None else kept(job, made)
     return _done(job, rendered)
 
 
@@ -109,7 +106,7 @@ def prompts(recipe: Recipe) -> str:
 
 
 def _render(
-    job: Job, recipe: Recipe, records: Records, settings: Settings, stop: Stop, tell: Tell | None, hashes: Hashes,
+    job: Job, recipe: Recipe, records: Records, settings: Settings, stop: Stop, meter: Meter, hashes: Hashes,
     *, began: float | None,
 ) -> Rendered:  # fmt: skip
     if records.exists(job.output) and not job.force:
@@ -124,7 +121,7 @@ def _render(
 
     force = job.force or records.remote  # a file of an earlier try, on its way to the bucket
     rendered = render(
-        recipe, out, settings, stop=stop, on_progress=tell, on_film=note, force=force, began=began, **job.policy
+        recipe, out, settings, stop=stop, on_progress=meter, on_film=note, force=force, began=began, **job.policy
     )
     if records.remote:
         deliver(out, records.where(job.output), replace=job.force)
@@ -170,19 +167,22 @@ def unforeseen(error: BaseException) -> RunwayNodeError:
     )
 
 
-def failed(row: int, error: RunwayNodeError, prompt: str = "", *, held: bool = False) -> Outcome:
+def failed(
+    row: int, error: RunwayNodeError, prompt: str = "", *, held: bool = False, spent: float | None = 0.0
+) -> Outcome:
     """The outcome that an error is.
 
     Args:
         prompt: Of its paid steps.
         held: The batch stopped before the row was sent.
+        spent: Credits that were charged for calls that this run sent.
 
     """
     return Outcome(
         row=row, status="not sent" if held else _word(error), error=" ".join(str(error).split()),
         kind=type(error).__name__,
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
-        exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
+        spent=spent, exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
         refusal=refusal_of(error, prompt),
         task=getattr(error, "task_id", None) or "",
     )  # fmt: skip

@@ -312,7 +312,7 @@ def _tell(
     from ..models import sum_known
 
     show.close()
-    spent = sum_known([one.spent for one in outcomes if one.status == "done"])
+    spent = sum_known([one.spent for one in outcomes])
     done = sum(one.status == "done" for one in outcomes)
     code = 130 if stop.is_set() else worst([*(one.exit_code for one in outcomes), *untold])
     if not table and not outcomes:  # left to the workers
