@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 
 import pytest
 
-from runway_node.batch import Asked, Row, check
+from runway_node.batch import Outcome
 from runway_node.batch.durable import VERSION, Durable, queue, serve, workers
-from runway_node.batch.queued import batch_name, queued, work_of
+from runway_node.batch.queued import batch_name, ended, queued, work_of
 from runway_node.sandbox import Fault
 from runway_node.settings import load_settings
-from runway_node.templates import Places, load
 
 from .batches import desk_fixture  # noqa: F401 - a fixture
 
@@ -32,15 +30,8 @@ def hasty(monkeypatch):
 
 def put(desk, *rows, batch="film"):
     """Rows in the queue, for workers to come."""
-    settings = load_settings()
-    table = list(csv.DictReader(desk.table(*rows).read_text().splitlines()))
-    asked = Asked(
-        source=load(desk.template), rows=[Row(number, number, cells) for number, cells in enumerate(table, 1)],
-        places=Places(base=desk.folder), outputs=str(desk.out), settings=settings,
-    )  # fmt: skip
-    desk.out.mkdir(exist_ok=True)
-    jobs = [one.job for one in check(asked)]
-    with Durable(settings) as durable:
+    jobs = desk.jobs(*rows)
+    with Durable(load_settings()) as durable:
         durable.enqueue(batch, queued(batch, jobs))
     return jobs
 
@@ -89,6 +80,15 @@ def test_detached(desk, rows):
     assert (desk.out / "a-dusk.mp4").exists()
 
 
+def test_rows_of_an_older_batch_are_told(desk):
+    """What an earlier command left in the queue is rendered too, and how to keep it from that is said."""
+    put(desk, ("b.mp4", "dusk"), batch="older")
+    code, _ = desk(("a.mp4", "dusk"), flags=DBOS)
+    assert code == 0, desk.noted
+    assert "Batch older has 1 rows in this queue" in desk.noted
+    assert "batch cancel older" in desk.noted
+
+
 def test_a_clip_that_changed_in_the_queue_is_not_paid_for(desk):
     """Enqueued as one clip, another one by now."""
     put(desk, ("a.mp4", "dusk"), ("b.mp4", "dusk"))
@@ -131,6 +131,12 @@ def test_a_worker_without_the_shared_folder_leaves_rows_alone(desk):
     (desk.folder / "away").rename(desk.out)
     assert desk.program("worker", "--until-done", "film")[0] == 0
     assert desk.creates == 2
+
+
+@pytest.mark.parametrize(("over", "state"), [(True, "left"), (False, "cancelled")])
+def test_what_an_ending_worker_did_not_send_is_left_to_others(over, state):
+    """Only a batch that stopped takes a row that was not sent out of the queue."""
+    assert ended(Outcome(row=1, status="not sent"), over=over)["status"] == state
 
 
 def test_a_cancelled_batch_is_no_success(desk, monkeypatch):
