@@ -260,6 +260,30 @@ def test_an_input_is_fetched_once_and_again_when_it_changed(bucket, shop, clip, 
     assert len(list((shop.settings().data_dir / "inputs").rglob("*.mp4"))) == 2
 
 
+def test_gc_frees_an_input_that_was_not_used_lately(bucket, shop, clip):
+    """Not one of today; an old one goes, and the same order then fetches it again, and pays nothing."""
+    bucket.put("in/shot.mp4", clip.read_bytes())
+    shop.source = f"{bucket.url}/in/shot.mp4"
+    shop()
+    (kept,) = (shop.settings().data_dir / "inputs").rglob("*.mp4")
+    assert kept.parent not in {garbage.path for garbage in runway_node.gc(settings=shop.settings()).files}
+    os.utime(kept.parent, (0, 0))
+    freed = runway_node.gc(settings=shop.settings(), dry_run=False)
+    assert ([garbage.path for garbage in freed.files], kept.exists()) == ([kept.parent], False)
+    assert (shop().spent, kept.exists()) == (0.0, True)
+
+
+def test_an_old_input_that_is_used_is_kept(bucket, shop, clip):
+    """Its age counts from its last use."""
+    bucket.put("in/shot.mp4", clip.read_bytes())
+    shop.source = f"{bucket.url}/in/shot.mp4"
+    shop()
+    (kept,) = (shop.settings().data_dir / "inputs").rglob("*.mp4")
+    os.utime(kept.parent, (0, 0))
+    shop()
+    assert kept.parent not in {garbage.path for garbage in runway_node.gc(settings=shop.settings()).files}
+
+
 def test_an_input_that_is_not_there_is_said(bucket, shop):
     """Before anything is sent."""
     shop.source = f"{bucket.url}/none.mp4"

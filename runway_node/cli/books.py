@@ -224,7 +224,7 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Free it. Without: only say what would be freed.")] = False,
     json: flags.Json = False, debug: flags.Debug = False,
 ) -> None:  # fmt: skip
-    """Free finished files, which can be made again from their takes, and what dead runs left."""
+    """Free what can be had again: finished files, clips from buckets that are not in use, and what dead runs left."""
     with reporting(json=json, debug=debug) as show:
         from ..engine import gc as free
 

@@ -34,6 +34,7 @@ from .finishing import already, finished, refused, variant_of
 from .fitting import Fitting, check_holds, suffix_for
 from .gathering import gathered, obtained
 from .obtaining import Obtained
+from .remote import unused
 from .report import Report
 from .sharing import is_store
 from .stop import Stop
@@ -255,7 +256,7 @@ def gc(
     dry_run: bool = True,
     settings: Settings | None = None,
 ) -> Freed:
-    """Free what can be made again: finished files, and what dead runs left. Only here: shared stores are left alone.
+    """Free what can be had again: finished files, clips from buckets, what dead runs left. Stores are left alone.
 
     Args:
         takes: Paid takes too; then *older_than* must be given. An order whose take is gone is lost: having it again
@@ -275,8 +276,9 @@ def gc(
             return Freed(files=(), size=0, done=not dry_run)
         books = Books(ledger)
         old = _old(ledger, books, older_than) if older_than is not None else []
-        going = {garbage.path for garbage, _ in old}
-        found = [*_leftovers(settings, ledger, books), *_results(ledger, books, going)]
+        inputs = [_garbage(path, "a clip from a bucket, fetched again when it is wanted") for path in unused(settings)]
+        going = {garbage.path for garbage in (*inputs, *(garbage for garbage, _ in old))}
+        found = [*_leftovers(settings, ledger, books), *_results(ledger, books, going), *inputs]
         files = tuple(found) + tuple(garbage for garbage, _ in old)
         kept = len({*_finished(settings)} - {garbage.path for garbage in files})
         if not dry_run:
@@ -321,7 +323,8 @@ def _results(ledger: Ledger, books: Books, going: set[Path]) -> Iterator[Garbage
         path = settings.data_dir / take.path
         if path in going or ledger.alive(row.holder) or not _is(path, take.sha256):
             continue
-        if not order.path or _is(Path(order.path), order.file):
+        clip = Path(order.path)
+        if not order.path or (clip.parent not in going and _is(clip, order.file)):
             whole[order.digest[:24]].add(row.segment)
             wanted[order.digest[:24]] = len(json.loads(order.plan)["segments"])
     safe = {digest for digest, segments in whole.items() if len(segments) == wanted[digest]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,10 @@ from ..models import Result
 from ..settings import Settings
 from ..storage import deliver, fetch, open_store, split
 from .finishing import result_path
+
+INPUTS = "inputs"
+UNUSED = 2 * 86_400
+"""Seconds: a task may wait in the queue for a day, and the clip is read again after it."""
 
 
 def local_clip(url: str, settings: Settings, stop: threading.Event | None = None) -> Path:
@@ -24,7 +29,13 @@ def local_clip(url: str, settings: Settings, stop: threading.Event | None = None
         Interrupted: `stop` was set.
 
     """
-    return fetch(url, settings.home / "inputs", stop)
+    return fetch(url, settings.home / INPUTS, stop)
+
+
+def unused(settings: Settings) -> list[Path]:
+    """Folders of clips that came from buckets, and that no run asked for as long as a run may take."""
+    since = time.time() - UNUSED
+    return [folder for folder in (settings.home / INPUTS).glob("*/*") if folder.stat().st_mtime < since]
 
 
 def put_out(url: str, settings: Settings, variant: str, make: Callable[[Path], Result], *, force: bool) -> Result:

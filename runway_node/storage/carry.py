@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import threading
@@ -71,6 +72,7 @@ def fetch(url: str, folder: Path, stop: threading.Event | None = None) -> Path:
                 raise SourceError(f"There is no {url}", "Check the name, the bucket and its region")
             path = _place(url, f"{facts.mark}\0{facts.size}", key, folder)
             if path.is_file() and path.stat().st_size == facts.size:
+                os.utime(path.parent)  # gc goes by it; the file's own date is a part of what a run checks
                 return path
             _check_room(path, facts.size)
             store.get(key, path, most=facts.size)
