@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from runway_node.engine import run
-from runway_node.errors import OutputError
+from runway_node.engine import Stop, run
+from runway_node.errors import Interrupted, OutputError, TaskFailed
 from runway_node.models import Step
+from runway_node.sandbox import Fault
 
 from .edits import edit_fixture, packets, pictures, plain, with_sound
 from .media_clips import barcode, numbers
@@ -159,3 +160,90 @@ def test_a_look_touches_nothing(edit, film, silent, room, monkeypatch, tmp_path)
     assert started == []
     assert edit.sandbox.counters.creates == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def shots(*clips, transition=None):
+    """A paid step for each clip, and all in a row."""
+    paid = [
+        {"id": f"shot{number}", "type": "runway.video_to_video", "in": clip, "prompt": f"dusk {number}"}
+        for number, clip in enumerate(clips)
+    ]
+    return [*paid, {"type": "concat", "in": [step["id"] for step in paid], "transition": transition}]
+
+
+def test_steps_that_need_no_other_are_ordered_side_by_side(edit, silent, film):
+    """Three shots are all under way before the first one is done; each event tells its step."""
+    edit.sandbox.options = edit.sandbox.options.model_copy(update={"ready": silent, "seconds_per_task": 6.0})
+    heard = []
+    made = edit(*shots(film, film, film), how={"on_progress": heard.append})
+    paid = [(event.step, event.phase) for event in heard if event.phase in {"submitted", "succeeded"}]
+    assert {step for step, phase in paid[:3] if phase == "submitted"} == {"shot0", "shot1", "shot2"}
+    tasks = {event.step: event.task_id for event in heard if event.task_id}
+    assert [result.takes[0].task_id for result in made.results] == [tasks[f"shot{number}"] for number in range(3)]
+    assert (edit.sandbox.counters.creates, made.frames) == (3, 225)
+    assert made.spent == sum(result.cost for result in made.results)
+
+
+def test_what_is_drawn_is_ordered_side_by_side_too(edit, room, silent, film):
+    """Shots that are drawn first give the film that they give one after another."""
+    edit.answer(silent)
+    drawn = [{"id": f"drawn{number}", **TEXT, "in": film, "text": f"{number}"} for number in range(2)]
+    steps = [*drawn, *shots("drawn0", "drawn1", transition={"duration": 0.2})]
+    seen = numbers(edit(*steps).path)
+    assert (seen[:70], seen[75:]) == (list(range(70)), list(range(5, 75)))
+    assert edit.sandbox.counters.creates == 2
+
+
+def test_a_step_waits_for_what_it_needs(edit, silent, film):
+    """A paid step over two paid shots is ordered when both are there, and all three are paid once."""
+    edit.answer(silent)
+    steps = [*shots(film, silent), {**TEXT, "text": "y"}, {"type": "runway.video_to_video", "prompt": "snow"}]
+    made = edit(*steps)
+    assert (edit.sandbox.counters.creates, len(made.results), made.frames) == (3, 3, 150)
+    assert edit(*steps, out="again.mp4").spent == 0
+
+
+def test_the_same_shot_twice_is_paid_once(edit, silent, film):
+    """Two steps that order the same thing side by side share one order."""
+    edit.answer(silent)
+    paid = {"type": "runway.video_to_video", "in": film, "prompt": "dusk"}
+    made = edit({"id": "a", **paid}, {"id": "b", **paid}, {"type": "concat", "in": ["a", "b"]})
+    assert (edit.sandbox.counters.creates, made.spent) == (1, made.results[0].cost)
+
+
+def test_where_one_shot_fails_the_others_are_kept(edit, silent, film):
+    """What is under way is finished; the same again pays only for the one that failed."""
+    edit.sandbox.options = edit.sandbox.options.model_copy(update={"ready": silent, "seconds_per_task": 3.0})
+    edit.sandbox.add(Fault(where="poll", kind="failed", code="INTERNAL"))
+    with pytest.raises(TaskFailed):
+        edit(*shots(film, film, film))
+    assert edit.sandbox.counters.accepted == 3
+    edit(*shots(film, film, film), out="again.mp4")
+    assert edit.sandbox.counters.accepted == 4
+
+
+def test_after_a_failed_shot_no_other_is_sent(edit, silent, film):
+    """With one slot, the shots behind the one that failed are not paid."""
+    edit.sandbox.options = edit.sandbox.options.model_copy(update={"ready": silent, "seconds_per_task": 1.0})
+    edit.settings = edit.settings.model_copy(update={"max_concurrency": 1})
+    edit.sandbox.add(Fault(where="poll", kind="failed", code="INTERNAL"))
+    with pytest.raises(TaskFailed):
+        edit(*shots(film, film, film))
+    assert edit.sandbox.counters.accepted == 1
+
+
+def test_a_stop_leaves_every_shot_as_the_policy_says(edit, silent, film):
+    """Detached, two shots are left running, and the same again collects both."""
+    edit.sandbox.options = edit.sandbox.options.model_copy(update={"ready": silent, "seconds_per_task": 4.0})
+    stop, sent = Stop(), []
+
+    def hear(event):
+        sent.extend([event.task_id] if event.phase == "submitted" else [])
+        if len(sent) == 2:
+            stop.detach()
+
+    with pytest.raises(Interrupted):
+        edit(*shots(film, film), how={"on_progress": hear, "stop": stop})
+    made = edit(*shots(film, film), out="again.mp4")
+    assert (edit.sandbox.counters.creates, edit.sandbox.counters.deletes) == (2, 0)
+    assert {take.task_id for result in made.results for take in result.takes} == set(sent)

@@ -252,7 +252,7 @@ def _rendered(
         if show.json:
             show.line({"row": row, **event.model_dump(mode="json", exclude_none=True)})
         elif not table:
-            show.event(event)
+            show.event(event, event.step or "")
         elif event.phase in {"submitted", "retrying"}:
             show.event(event, f"row {row}")
 

@@ -6,9 +6,10 @@ What is in flight by then is finished and stored.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from ..errors import Interrupted, RunwayNodeError
@@ -42,10 +43,34 @@ def side_by_side(
     """
     if len(weights) == 1:
         return [work(desk, 0)]
-    shift: _Shift[T] = _Shift(desk, weights, work, halt)
+    reports = desk.report.calls(weights)
+
+    def call(index: int) -> T:
+        with desk.beside(report=reports[index]) as own:
+            return work(own, index)
+
+    works = [functools.partial(call, index) for index in range(len(weights))]
+    got, errors = together(works, halt, threads, meanwhile=desk.report.drain)
+    if errors:
+        raise _told(errors, len(got), len(weights), stopped=desk.stop.is_set())
+    return [got[index] for index in range(len(weights))]
+
+
+def together(
+    works: Sequence[Callable[[], T]], halt: threading.Event, threads: int, *, meanwhile: Callable[[], None]
+) -> tuple[dict[int, T], dict[int, BaseException]]:
+    """Do the works, some at once, each to its end; what each gave, and what went wrong.
+
+    Args:
+        halt: Set by the first that fails: nothing is taken back, but the others may look at it.
+        threads: How many are done at once.
+        meanwhile: Called in the caller's thread, again and again, and at last.
+
+    """
+    shift: _Shift[T] = _Shift(works, halt)
     crew = [
         threading.Thread(target=shift.run, name=f"runway-call-{number}", daemon=True)
-        for number in range(min(threads, len(weights)))
+        for number in range(min(threads, len(works)))
     ]
     for thread in crew:
         thread.start()
@@ -53,7 +78,7 @@ def side_by_side(
         for thread in crew:
             while thread.is_alive():
                 thread.join(TOLD_EVERY)
-                desk.report.drain()
+                meanwhile()
     except BaseException:
         # A second Ctrl-C: what the threads work with is about to be closed under them.
         halt.set()
@@ -61,38 +86,39 @@ def side_by_side(
         for thread in crew:
             thread.join(max(0.0, until - time.monotonic()))
         raise
-    desk.report.drain()
-    if shift.errors:
-        raise _told(shift.errors, len(shift.got), len(weights), stopped=desk.stop.is_set())
-    return [shift.got[index] for index in range(len(weights))]
+    meanwhile()
+    return shift.got, shift.errors
 
 
 class _Shift(Generic[T]):
-    """The calls of one order, and what came of each."""
+    """Works, and what came of each."""
 
-    def __init__(
-        self, desk: Desk, weights: Sequence[float], work: Callable[[Desk, int], T], halt: threading.Event
-    ) -> None:
-        self._desk, self._work, self._halt = desk, work, halt
-        self._reports = desk.report.calls(weights)
-        self._left = iter(range(len(weights)))
+    def __init__(self, works: Sequence[Callable[[], T]], halt: threading.Event) -> None:
+        self._halt = halt
+        self._left = iter(enumerate(works))
         self._guard = threading.Lock()
         self.got: dict[int, T] = {}
         self.errors: dict[int, BaseException] = {}
 
     def run(self) -> None:
-        """Work on one call after another until none is left."""
-        while (index := self._next()) is not None:
-            with self._desk.beside(report=self._reports[index]) as own:
-                try:
-                    self.got[index] = self._work(own, index)
-                except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the order
-                    self._halt.set()
-                    self.errors[index] = error
+        """Do one after another until none is left."""
+        while (one := self._next()) is not None:
+            index, work = one
+            try:
+                self.got[index] = work()
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+                self._halt.set()
+                self.errors[index] = error
 
-    def _next(self) -> int | None:
+    def _next(self) -> tuple[int, Callable[[], T]] | None:
         with self._guard:
             return next(self._left, None)
+
+
+def worst_first(errors: Mapping[int, BaseException]) -> list[int]:
+    """The errors' places, by how bad they are."""
+    rank = {code: place for place, code in enumerate(WORST_FIRST)}
+    return sorted(errors, key=lambda index: (rank.get(getattr(errors[index], "exit_code", 1), 3), index))
 
 
 def _told(errors: dict[int, BaseException], here: int, count: int, *, stopped: bool) -> BaseException:
@@ -101,8 +127,7 @@ def _told(errors: dict[int, BaseException], here: int, count: int, *, stopped: b
         index for index, error in errors.items() if isinstance(error, Interrupted) and not (stopped and error.task_id)
     }
     told = {index: error for index, error in errors.items() if index not in idle} or errors
-    rank = {code: place for place, code in enumerate(WORST_FIRST)}
-    order = sorted(told, key=lambda index: (rank.get(getattr(told[index], "exit_code", 1), 3), index))
+    order = worst_first(told)
     first = told[order[0]]
     if not isinstance(first, RunwayNodeError):
         return first

@@ -24,16 +24,24 @@ class Stop(threading.Event):
     sent yet is not sent, while what is in flight is finished.
 
     Args:
-        also: Events of others that count as its own.
+        also: Events of others that count as its own, and so does their being detached.
 
     """
-
-    detached = False
 
     def __init__(self, *also: threading.Event | None) -> None:
         super().__init__()
         self._also = [event for event in also if event is not None]
+        self._detached = False
         self.hold = threading.Event()
+
+    @property
+    def detached(self) -> bool:
+        """Whether what is ordered is left running in any case."""
+        return self._detached or any(getattr(event, "detached", False) for event in self._also)
+
+    @detached.setter
+    def detached(self, value: bool) -> None:
+        self._detached = value
 
     def is_set(self) -> bool:
         """Whether it was set, or an event of others was."""

@@ -32,6 +32,7 @@ class Event(Frozen):
         segment, segments: Which of how many paid calls this is about, from 0; 0 of 1 where it is about the whole order.
         seconds: How long the task has been queued or running, in those phases.
         credits: The cost the provider stated so far, if it did.
+        step: Which paid step of a template it is about; None outside of one.
 
     """
 
@@ -47,6 +48,7 @@ class Event(Frozen):
     segments: int = 1
     seconds: float | None = None
     credits: float | None = None
+    step: str | None = None
 
 
 OnProgress = Callable[[Event], Awaitable[None] | None]

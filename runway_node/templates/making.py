@@ -51,7 +51,7 @@ class Making:
     def __init__(
         self, recipe: Recipe, folder: Path, orders: Orders, *, blank: bool, stop: threading.Event | None = None
     ) -> None:
-        self.recipe, self.orders, self.blank = recipe, orders, blank
+        self.recipe, self.orders, self.blank, self.stop = recipe, orders, blank, stop
         self.readers = Readers(folder, blank=blank, stop=stop)
         self.sounds = Sounds(folder, blank=blank, stop=stop)
         self.warnings = self.sounds.warnings
@@ -59,15 +59,27 @@ class Making:
         self._done: dict[int, Piece] = {}
         self._probed: dict[Path, Probe] = {}
 
-    def made(self) -> Piece:
-        """What the recipe's last step gives.
+    def branch(self, folder: Path) -> Making:
+        """Another walk of the recipe, for another thread, that begins with what is made so far."""
+        other = Making(self.recipe, folder, self.orders, blank=self.blank, stop=self.stop)
+        other._lineage, other._probed, other._done = self._lineage, self._probed, dict(self._done)
+        return other
+
+    def learn(self, node: Node, piece: Piece, walk: Making) -> None:
+        """Take over what another walk made of a step."""
+        self._done[node.number] = piece
+        self.warnings += walk.warnings
+
+    def made(self, last: Node | None = None) -> Piece:
+        """What a step gives, or the recipe's last one.
 
         Raises:
             TemplateError: A step cannot be applied; with its place.
             RunwayNodeError: What became of a paid step.
 
         """
-        for node in self.recipe.nodes:
+        number = self.recipe.last if last is None else last.number
+        for node in self.recipe.leading_to(number, set(self._done)):
             try:
                 self._done[node.number] = self._node(node)
                 self._lineage.add(node)
@@ -79,7 +91,7 @@ class Making:
                 raise self.recipe.wrong(node, error) from error
             except (SourceError, StepError) as error:
                 raise self.recipe.wrong(node, TemplateError(error.what, error.mend)) from error
-        return self._done[self.recipe.last]
+        return self._done[number]
 
     def _node(self, node: Node) -> Piece:
         step, pieces = node.step, [self._piece(one) for one in node.inputs]

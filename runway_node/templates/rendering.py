@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +23,16 @@ from ..media.opener import settle
 from ..media.probe import probe
 from ..media.rest import encode_range
 from ..media.samples import CHANNELS, RATE
-from ..media.shapes import Fit, Frames
+from ..media.shapes import Fit
 from ..media.sound import add_samples, finish
-from ..models import Event, OnProgress, Policy, Result, Step, sum_known
+from ..models import Event, OnProgress, Result, sum_known
 from ..planning import Plan
 from ..settings import Settings
-from .making import Making, Span
-from .pieces import Piece, Stretch, blank, from_file, tried
+from .making import Making
+from .orders import Looking, Ordering
+from .pieces import Piece, Stretch
 from .sounds import samples
-from .template import SUFFIXES, Node, Recipe
+from .template import SUFFIXES, Recipe
 
 
 class Looked(NamedTuple):
@@ -81,73 +81,6 @@ class Rendered(NamedTuple):
         return sum_known([result.spent for result in self.results])
 
 
-def name_of(node: Node) -> str:
-    """What a step is called in tables."""
-    return node.step.id or f"steps[{node.number}]"
-
-
-class _Looking:
-    """Plans in place of takes."""
-
-    def __init__(self, settings: Settings, policy: dict[str, Any]) -> None:
-        self.settings, self.policy = settings, policy
-        self.plans: list[tuple[str, Plan]] = []
-
-    def transformed(self, node: Node, piece: Piece, step: Step, policy: Policy, span: Span | None) -> Piece:
-        tried(piece)
-        source, start, end, keep_rest = _given(piece, span)
-        plan = engine.plan(
-            source, step, start=start, end=end, policy=policy.model_copy(update=self.policy), settings=self.settings,
-            keep_rest=keep_rest,
-        )  # fmt: skip
-        self.plans.append((name_of(node), plan))
-        size = (piece.width, piece.height) if step.aspect is None else (plan.width, plan.height)
-        return replace(piece, picture=blank(size, piece.fps, piece.frames), width=size[0], height=size[1])
-
-
-class _Ordering:
-    """Takes, by the engine."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        policy: dict[str, Any],
-        folder: Path | None,
-        suffix: str,
-        stop: threading.Event,
-        on_progress: OnProgress | None,
-        began: float | None,
-    ) -> None:
-        self.began = began
-        self.settings, self.policy, self.folder, self.suffix = settings, policy, folder, suffix
-        self.stop, self.on_progress = stop, on_progress
-        self.results: list[Result] = []
-
-    def transformed(self, node: Node, piece: Piece, step: Step, policy: Policy, span: Span | None) -> Piece:
-        source, start, end, keep_rest = _given(piece, span)
-        out = None if self.folder is None else self.folder / f"step{node.number}{self.suffix}"
-        result = engine.run(
-            source, step, out, start=start, end=end, policy=policy.model_copy(update=self.policy),
-            settings=self.settings, stop=self.stop, on_progress=self.on_progress, keep_rest=keep_rest,
-            began=self.began,
-        )  # fmt: skip
-        self.results.append(result)
-        got = from_file(result.path)
-        sound = got.sound if piece.own_sound else piece.sound
-        return replace(got, sound=sound)
-
-
-def _given(piece: Piece, span: Span | None) -> tuple[Path | Frames, Fraction | None, Fraction | None, bool]:
-    """What the engine is given for a piece: a file and a range where there is one, else frames."""
-    if isinstance(piece.picture, Stretch):
-        part, fps = piece.picture, piece.picture.probe.fps
-        first, last = span or (part.first, part.last)
-        start = first / fps if first else None
-        end = last / fps if last < part.probe.frames else None
-        return part.path, start, end, span is not None
-    return frames_of(piece.picture, piece.frames), None, None, False
-
-
 def look(recipe: Recipe, settings: Settings, **policy: Any) -> Looked:
     """What `render` would do; sends nothing, needs no key, decodes nothing.
 
@@ -159,7 +92,7 @@ def look(recipe: Recipe, settings: Settings, **policy: Any) -> Looked:
         RunwayNodeError: What `render` would refuse.
 
     """
-    looking = _Looking(settings, policy)
+    looking = Looking(settings, policy)
     making = Making(recipe, Path(), looking, blank=True)  # nothing is written where all is blank
     piece = making.made()
     warnings = [warning for _, plan in looking.plans for warning in plan.warnings]
@@ -185,7 +118,8 @@ def render(
 
     Args:
         stop: Stops it (see `engine.Stop`).
-        on_progress: Called with each `Event`, of the paid steps and of the film.
+        on_progress: Called with each `Event`, of the paid steps (`step` tells which) and of the film: with one at a
+            time, from several threads.
         on_film: Called with the finished film before it appears, and with what will be returned.
         force: Replace what is at *out*.
         began: When the command was given: see `engine.run`.
@@ -203,16 +137,14 @@ def render(
         raise _exists(out)
     stop = stop or engine.Stop()
     with _workshop(settings) as folder, _beside(out) as beside:
-        ordering = _Ordering(settings, policy, beside, out.suffix.lower(), stop, on_progress, began)
+        ordering = Ordering(settings, policy, beside, out.suffix.lower(), stop, on_progress, began)
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
-        try:
+        with contextlib.closing(making.readers), ordering.ahead(making, folder):
             piece = making.made()
             film, lost = write(piece, folder / f"film{out.suffix.lower()}", stop, on_progress)
-        finally:
-            making.readers.close()
         told = [warning for result in ordering.results for warning in result.warnings]
         warnings = tuple(dict.fromkeys((*told, *making.warnings, *lost)))
-        rendered = Rendered(out, piece.frames, tuple(ordering.results), warnings)
+        rendered = Rendered(out, piece.frames, ordering.results, warnings)
         if on_film is not None:
             on_film(film, rendered)
         place(film, out, force=force)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -72,6 +73,11 @@ class Node:
     file: Input | None = None
 
     @property
+    def needs(self) -> list[int]:
+        """The nodes that its inputs are."""
+        return [one.number for one in (*self.inputs, self.file) if isinstance(one, Ref)]
+
+    @property
     def place(self) -> Place:
         """Where it stands in the template."""
         return ("steps", self.number)
@@ -86,6 +92,28 @@ class Recipe:
     output: Output
     files: Places
     lines: Lines = field(repr=False, default_factory=dict)
+
+    def leading_to(self, number: int, made: Collection[int] = ()) -> list[Node]:
+        """The nodes that one needs, itself the last, in order; not those that are *made*, nor what only these need."""
+        by_number = {node.number: node for node in self.nodes}
+        needed, todo = set[int](), [number]
+        while todo:
+            one = todo.pop()
+            if one not in needed and one not in made:
+                needed.add(one)
+                todo += by_number[one].needs
+        return [node for node in self.nodes if node.number in needed]
+
+    def rounds(self, counts: Callable[[Node], bool]) -> list[list[Node]]:
+        """The nodes that count, in rounds: each needs only such of earlier rounds."""
+        depth: dict[int, int] = {}
+        found: defaultdict[int, list[Node]] = defaultdict(list)
+        for node in self.nodes:
+            before = max((depth[one] for one in node.needs), default=0)
+            depth[node.number] = before + counts(node)
+            if counts(node):
+                found[before].append(node)
+        return [found[number] for number in sorted(found)]
 
     def wrong(self, node: Node, error: TemplateError, *more: str | int) -> TemplateError:
         """The error, told with the step's place."""
@@ -363,9 +391,8 @@ def _ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
                 hangs_on="wiring",
             )  # fmt: skip
         state[number] = "open"
-        for one in (*nodes[number].inputs, nodes[number].file):
-            if isinstance(one, Ref):
-                visit(one.number)
+        for one in nodes[number].needs:
+            visit(one)
         state[number] = "done"
         order.append(nodes[number])
 
