@@ -198,6 +198,7 @@ def test_only_input_refusals_are_counted():
     assert not halting.judge(failed(1, Moderated("no", task_id="t", code="SAFETY.INPUT"), "another"))
 
 
+@pytest.mark.slow
 def test_input_moderation_stops_after_three(desk, monkeypatch):
     """Three input-moderation refusals of one prompt end the sending: each of them is charged."""
     monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
@@ -213,6 +214,7 @@ def test_input_moderation_stops_after_three(desk, monkeypatch):
     assert "not sent" in {row["status"] for row in results}
 
 
+@pytest.mark.slow
 def test_what_moderation_refused_is_not_sent_again(desk):
     """The same row again is not sent, for it would be charged again; --retry-refused sends it."""
     desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
@@ -224,6 +226,7 @@ def test_what_moderation_refused_is_not_sent_again(desk):
     assert desk(("a.mp4", "rude"), flags=["--retry-refused"])[0] == 0
 
 
+@pytest.mark.slow
 def test_a_stopped_batch_goes_on_with_the_same_command(desk, monkeypatch):
     """What was not sent is rendered by the same command again."""
     monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")

@@ -20,6 +20,8 @@ from runway_node.templates import rendering
 
 from .batches import desk_fixture  # noqa: F401 - a fixture
 
+pytestmark = pytest.mark.slow  # a command each
+
 
 @contextlib.contextmanager
 def ends_within(seconds):

@@ -173,6 +173,7 @@ def test_what_the_provider_could_not_read_goes_another_way(filed, cdn, broken, w
     assert filed.sandbox.counters.upload_puts == (instead == "uploading")
 
 
+@pytest.mark.slow
 def test_a_link_that_breaks_after_the_probe_costs_nothing(filed, cdn):
     """The clip's own link is tried as well; what fails there goes another way, and is not left there."""
     filed(delivery="storage")
@@ -432,6 +433,7 @@ def test_one_probe_serves_a_process(filed, cdn):
     assert len(tried) == 3
 
 
+@pytest.mark.slow
 def test_each_call_of_a_long_clip_goes_by_the_store(filed, cdn, clips):
     """Each call has a clip of its own there, for as long as its task runs."""
     filed.source = clips(7)

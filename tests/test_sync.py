@@ -126,7 +126,9 @@ def clips(tmp_path_factory):
     return tmp_path_factory.mktemp("numbered")
 
 
-@pytest.mark.parametrize("case", [Case("25", 13), Case("30000/1001", 13, error=-2)], ids=str)
+@pytest.mark.parametrize(
+    "case", [pytest.param(Case("25", 13), marks=pytest.mark.slow), Case("30000/1001", 13, error=-2)], ids=str
+)
 def test_in_sync(case, tmp_path, clips):
     """Three calls, joined; frame for frame and click for click."""
     found = carried(case, tmp_path, clips)
