@@ -82,12 +82,8 @@ class Ordering:
         self.stop = Stop(stop)
         self.stop.hold = Stop(getattr(stop, "hold", None))
         self._listener, self._one_at_a_time = on_progress, threading.Lock()
-        self._got: dict[int, Result] = {}
-
-    @property
-    def results(self) -> tuple[Result, ...]:
-        """Of the paid steps, in their order."""
-        return tuple(result for _, result in sorted(self._got.items()))
+        self.results: dict[int, Result] = {}
+        """Of the paid steps, by their place among the steps."""
 
     def transformed(self, node: Node, piece: Piece, step: Step, policy: Policy, span: Span | None) -> Piece:
         """The piece as the step's take shows it."""
@@ -98,7 +94,7 @@ class Ordering:
             settings=self.settings, stop=self.stop, on_progress=self._hearing(node), keep_rest=keep_rest,
             began=self.began,
         )  # fmt: skip
-        self._got[node.number] = result
+        self.results[node.number] = result
         got = from_file(result.path)
         sound = got.sound if piece.own_sound else piece.sound
         return replace(got, sound=sound)

@@ -142,9 +142,10 @@ def render(
         with contextlib.closing(making.readers), ordering.ahead(making, folder):
             piece = making.made()
             film, lost = write(piece, folder / f"film{out.suffix.lower()}", stop, on_progress)
-        told = [warning for result in ordering.results for warning in result.warnings]
+        results = tuple(ordering.results[node.number] for node in recipe.nodes if node.number in ordering.results)
+        told = [warning for result in results for warning in result.warnings]
         warnings = tuple(dict.fromkeys((*told, *making.warnings, *lost)))
-        rendered = Rendered(out, piece.frames, ordering.results, warnings)
+        rendered = Rendered(out, piece.frames, results, warnings)
         if on_film is not None:
             on_film(film, rendered)
         place(film, out, force=force)
