@@ -8,6 +8,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
@@ -16,12 +17,13 @@ from runway_node.errors import WrongUse
 from runway_node.media.probe import probe
 from runway_node.sandbox import Sandbox, serve
 from runway_node.settings import load_settings
-from runway_node.templates import Source, TemplateError, look, render
+from runway_node.templates import Source, TemplateError, look, render, schema
 
 from .edits import size
 from .media_clips import ffmpeg
 
 pytestmark = pytest.mark.slow
+EDITOR = jsonschema.Draft202012Validator(schema())
 
 
 class Bench:
@@ -144,10 +146,11 @@ def templates(draw):
 @given(templates(), st.sampled_from([".mp4", ".mp4", ".mkv", ".webm", ".mov"]))
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_is_looked_at_is_what_is_rendered(bench, template, suffix):
-    """Frames, size and rate are those of the look, and so is the number of calls."""
+    """Frames, size, rate and the number of calls are those of the look; an editor has nothing to say of it."""
     recipe, looked = bench.look(template)
     if looked is None:
         return
+    EDITOR.validate(template)
     target(float(len(template["steps"])))
     out = bench.folder / f"out{next(bench.number)}{suffix}"
     rendered = render(recipe, out, bench.settings)

@@ -353,3 +353,10 @@ def test_a_var_may_stand_for_any_value(validator, step):
 def test_a_typo_is_underlined(validator, wrong):
     """An editor refuses what loading refuses."""
     assert list(validator.iter_errors({"version": 1, **wrong}))
+
+
+def test_a_typo_is_underlined_where_it_is(validator):
+    """An editor names the wrong field of a step, and says not just that the step is none of the seven."""
+    (error,) = validator.iter_errors({"version": 1, "steps": [{"type": "trim"}, {"type": "trim", "strat": 1}]})
+    assert (list(error.path), error.validator) == (["steps", 1], "additionalProperties")
+    assert "strat" in error.message

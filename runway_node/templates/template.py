@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from .declared import NAME, TYPES, Var, fill, uses, values_of
 from .places import Places, is_there, of_template
@@ -240,20 +240,6 @@ def load(path: Path) -> Source:
         return Source(text, path.absolute().parent, path.stem)
     except TemplateError as error:
         raise TemplateError(f"{path.name}: {error.what}", error.mend, place=error.place) from None
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a template, for editors: wherever a value may stand, so may `${var}`."""
-    made = TypeAdapter(Template).json_schema(by_alias=True)
-    steps = {kind.__name__ for kind in KINDS.values()}
-    use = {"type": "string", "pattern": r"^\$\{" + NAME + r"\}$"}
-    for name, kind in made.get("$defs", {}).items():
-        if name not in {type_.__name__ for type_ in TYPES.values()}:
-            kind["properties"] = {
-                key: value if key == "id" or (key == "type" and name in steps) else {"anyOf": [value, use]}
-                for key, value in kind.get("properties", {}).items()
-            }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "runway_node template", **made}
 
 
 def _sample(var: Any) -> Any:
