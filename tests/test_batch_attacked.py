@@ -245,10 +245,10 @@ def test_an_output_place_that_fails_while_a_row_fails_ends_the_row(desk, monkeyp
 
     monkeypatch.setattr(Records, "made", made)
 
-    def place(*_, **__):
+    def settle(*_, **__):
         raise OutputError("the share is gone")
 
-    monkeypatch.setattr(rendering, "place", place)
+    monkeypatch.setattr(rendering, "settle", settle)
     with ends_within(30):
         code, results = desk(("a.mp4", "dusk"), ("b.mp4", "dusk"))
     assert code == 2

@@ -81,3 +81,13 @@ def test_another_machine_makes_a_lost_result_again_for_nothing(studio, desk, buc
     assert code == 0, noted
     assert bucket.look("out/a-dusk.mp4")
     assert (desk.sandbox.counters.polls, desk.creates) == before
+
+
+def test_a_film_of_another_container_goes_to_the_bucket_too(studio, desk, bucket):
+    """What is not mp4 is made beside nothing of the data folder's own, and paid once."""
+    desk.template.write_text(desk.template.read_text().replace('-${look}"}', '-${look}", suffix: .mov}'))
+    code, _, noted = studio("a")
+    assert code == 0, noted
+    assert "out/a-dusk.mov" in bucket.keys()  # noqa: SIM118 - a method of the tests' own
+    assert studio("a")[0] == 0
+    assert desk.creates == 1

@@ -6,6 +6,7 @@ import pytest
 
 from runway_node.engine import Stop, run
 from runway_node.errors import Interrupted, OutputError, TaskFailed
+from runway_node.ledger import opened
 from runway_node.models import Step
 from runway_node.sandbox import Fault
 
@@ -247,3 +248,30 @@ def test_a_stop_leaves_every_shot_as_the_policy_says(edit, silent, film):
     made = edit(*shots(film, film), out="again.mp4")
     assert (edit.sandbox.counters.creates, edit.sandbox.counters.deletes) == (2, 0)
     assert {take.task_id for result in made.results for take in result.takes} == set(sent)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_where_the_folder_cannot_be_written_nothing_is_paid(edit, film, suffix):
+    """A place under a file is refused before anything is ordered."""
+    (edit.folder / "file").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="no folder"):
+        edit({"type": "runway.video_to_video", "in": film, "prompt": "dusk"}, out=f"file/film{suffix}")
+    assert edit.sandbox.counters.creates == 0
+
+
+def test_a_name_as_long_as_a_name_may_be(edit, film):
+    """Nothing that is made beside the film has a longer one."""
+    name = "é" * 125 + ".mov"
+    assert edit({"type": "audio", "in": film, "gain": -6}, out=name).path.name == name
+
+
+def test_what_a_killed_render_left_goes_with_the_next(edit, film):
+    """Beside the output and in the data folder."""
+    with opened(edit.settings) as ledger, ledger.holder() as token:
+        pass
+    left = [edit.folder / f".film-{token}-runway.mov", edit.settings.data_dir / "work" / token / "step0.mov"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    edit({"type": "audio", "in": film, "gain": -6}, out="film.mov")
+    assert [path for path in left if path.exists()] == []

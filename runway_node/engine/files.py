@@ -19,6 +19,10 @@ Needed = Callable[[str], bool]
 """Whether files that bear this token may still be needed."""
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm")
+RUN = "[0-9a-f]{24}"
+"""A run's token."""
+LONGEST = 180
+"""Bytes of an output's name that are in the name beside it, which may have 255 in all."""
 
 
 @contextlib.contextmanager
@@ -59,12 +63,13 @@ def sweep(root: Path, needed: Needed) -> None:
 @contextlib.contextmanager
 def beside(out: Path, token: str, needed: Needed) -> Iterator[Path]:
     """A name in the output's folder that is gone afterwards, unless it was moved; so are those of dead runs."""
+    stem = out.stem.encode()[:LONGEST].decode(errors="ignore")
     for old in out.parent.glob(f".*-runway{out.suffix}"):
-        match = re.fullmatch(re.escape(f".{out.stem}-") + r"([0-9a-f]{24})-runway", old.stem)
+        match = re.fullmatch(rf"{re.escape(f'.{stem}-')}({RUN})-runway", old.stem)
         if match and match[1] != token and not needed(match[1]):
             with contextlib.suppress(OSError):
                 old.unlink(missing_ok=True)
-    part = out.with_name(f".{out.stem}-{token}-runway{out.suffix}")
+    part = out.with_name(f".{stem}-{token}-runway{out.suffix}")
     try:
         part.touch()
         yield part
@@ -80,7 +85,7 @@ def check_output(out: Path, source: Path | Frames, settings: Settings, token: st
             be written.
 
     """
-    if out.absolute().resolve().is_relative_to(settings.data_dir.absolute().resolve()):
+    if not _may_lie_at(out.absolute().resolve(), settings.data_dir.absolute().resolve(), needed):
         raise OutputError(f"{out} lies in the data folder, where paid takes are kept", "Choose another folder")
     if out.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{out.name} has no ending that says a container", f"Use one of {', '.join(SUFFIXES)}")
@@ -95,3 +100,13 @@ def check_output(out: Path, source: Path | Frames, settings: Settings, token: st
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"{out} cannot be written ({why})", "Choose another name or folder") from error
+
+
+def _may_lie_at(out: Path, data: Path, needed: Needed) -> bool:
+    """Whether a file there is nobody's in the data folder; in a live run's own workshop it is that run's."""
+    if not out.is_relative_to(data):
+        return True
+    match out.relative_to(data).parts:
+        case ("work", token, _, *_):
+            return re.fullmatch(RUN, token) is not None and needed(token)
+    return False

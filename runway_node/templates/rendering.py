@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import engine
-from ..engine.files import workshop
+from ..engine.files import Needed, beside, workshop
 from ..errors import MediaError, OutputError
 from ..hosts.moviepy import frames_of
 from ..ledger import opened
@@ -135,20 +133,25 @@ def render(
         raise OutputError(f"{out.name} ends in none of {', '.join(SUFFIXES)}", "Choose another name")
     if out.exists() and not force:
         raise _exists(out)
-    stop = stop or engine.Stop()
-    with _workshop(settings) as folder, _beside(out) as beside:
-        ordering = Ordering(settings, policy, beside, out.suffix.lower(), stop, on_progress, began)
+    stop, suffix = stop or engine.Stop(), out.suffix.lower()
+    with opened(settings) as ledger, ledger.holder() as token, workshop(settings, token, ledger.needed) as folder:
+        with _beside(out, token, ledger.needed):
+            pass  # a folder that cannot be written is told before anything is ordered
+        # Paid steps' clips are made in the film's own container, so that nothing is encoded for another one.
+        ordering = Ordering(settings, policy, None if suffix == ".mp4" else folder, suffix, stop, on_progress, began)
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
         with contextlib.closing(making.readers), ordering.ahead(making, folder):
             piece = making.made()
-            film, lost = write(piece, folder / f"film{out.suffix.lower()}", stop, on_progress)
+            film, lost = write(piece, folder / f"film{suffix}", stop, on_progress)
         results = tuple(ordering.results[node.number] for node in recipe.nodes if node.number in ordering.results)
         told = [warning for result in results for warning in result.warnings]
         warnings = tuple(dict.fromkeys((*told, *making.warnings, *lost)))
         rendered = Rendered(out, piece.frames, results, warnings)
         if on_film is not None:
             on_film(film, rendered)
-        place(film, out, force=force)
+        with _beside(out, token, ledger.needed) as part:
+            shutil.copyfile(film, part)
+            settle(part, out, new=not force)
     return rendered
 
 
@@ -209,54 +212,25 @@ def _with_sound(piece: Piece, pictures: Path, film: Path, stop: threading.Event)
     return ()
 
 
-def place(film: Path, out: Path, *, force: bool = False) -> None:
-    """A copy of the film at *out*, whole, and unless *force* only where nothing is.
-
-    Raises:
-        OutputError: Something is there, or the folder cannot be written.
-
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{out.stem[:100]}-", suffix=out.suffix, dir=out.parent)
-        os.close(handle)
-        try:
-            shutil.copyfile(film, name)
-            settle(Path(name), out, new=not force)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except FileExistsError:
-        raise _exists(out) from None
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written ({error.strerror})", "Choose another folder") from error
-
-
 def _exists(out: Path) -> OutputError:
     return OutputError(f"{out} exists", "Choose another output, or remove it")
 
 
 @contextlib.contextmanager
-def _beside(out: Path) -> Iterator[Path | None]:
-    """A folder for paid steps' clips in the film's own container, so that nothing needs to be encoded for another one.
+def _beside(out: Path, token: str, needed: Needed) -> Iterator[Path]:
+    """A name in the output's folder, for what is put in place from there.
 
-    It is where the film goes, for the engine writes no clip into the data folder but what it keeps there itself: mp4.
+    Raises:
+        OutputError: Something is in the place by now, or the folder cannot be written.
+
     """
-    if out.suffix.lower() == ".mp4":
-        yield None
-        return
+    if out.parent.exists() and not out.parent.is_dir():
+        raise OutputError(f"{out.parent} is no folder", "Choose another one")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.stem[:100]}-", dir=out.parent))
+        with beside(out, token, needed) as part:
+            yield part
+    except FileExistsError:
+        raise _exists(out) from None
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror})", "Choose another folder") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _workshop(settings: Settings) -> Iterator[Path]:
-    """A folder for what is only needed meanwhile: in the data folder, which has room for films; a dead run's goes."""
-    with opened(settings) as ledger, ledger.holder() as token, workshop(settings, token, ledger.needed) as folder:
-        yield folder
