@@ -88,6 +88,16 @@ def test_cancel_and_resume_in_words(program):
     assert program("worker", "--drain")[0] == 0
 
 
+def test_forget_in_words(program):
+    """`batch forget` takes the only batch that is over; one that is not is said to be cancelled first."""
+    enqueue()
+    code, _, err = program("batch", "forget", "film")
+    assert (code, "runway-node batch cancel film" in err) == (2, True)
+    program("batch", "cancel")
+    assert program("batch", "forget")[:2] == (0, "Batch film is forgotten, 3 rows\n")
+    assert program("batch", "status", "film")[0] == 2
+
+
 def test_status_as_json(program):
     """`batch status BATCH --json` is a line a batch, a row and a worker, then the counts."""
     enqueue(count=2)

@@ -299,6 +299,34 @@ def test_cancelled_and_resumed(crew, hasty):
     assert Counter(crew.ran()) == dict.fromkeys(range(1, 6), 1)
 
 
+@pytest.mark.parametrize("where", ["crew", "team"])
+def test_what_is_over_can_be_forgotten(where, request, hasty):
+    """Nothing of it stays in the database, another batch does; what is not over is refused, and stays."""
+    crew = request.getfixturevalue(where)
+    with crew.durable() as durable:
+        for batch in ("film", "other"):
+            durable.enqueue(batch, [{"row": 1}, {"row": 2}])
+        with pytest.raises(WrongUse, match="2 rows of batch film are not over"):
+            durable.forget("film")
+        serve(durable, worker(crew.folder), until_done=ALL)
+        assert durable.forget("film") == 2
+        assert [one.id for one in durable.status().batches] == ["other"]
+        assert (durable.queue.rows("film"), len(durable.queue.rows("other"))) == ({}, 2)
+        with pytest.raises(Unknown):
+            durable.status("film")
+
+
+def test_a_forgotten_batch_may_be_given_again(crew, hasty):
+    """It begins anew."""
+    with crew.durable() as durable:
+        durable.enqueue("film", [{"row": 1}])
+        durable.cancel("film")
+        durable.forget("film")
+        assert durable.enqueue("film", [{"row": 1}]) == 1
+        serve(durable, worker(crew.folder), until_done="film")
+        assert durable.status("film").batches[0].counts == {"done": 1}
+
+
 def test_begun_rows_survive_a_cancel(crew, hasty):
     """A row that a dead worker had begun is finished though its batch was cancelled meanwhile: it may be paid for."""
     with crew.durable() as durable:

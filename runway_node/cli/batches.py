@@ -1,4 +1,4 @@
-"""Batches' verbs: `worker` does rows, `batch` looks at them, cancels and resumes. None knows what a row is."""
+"""Batches' verbs: `worker` does rows, `batch` looks at them, cancels, resumes and forgets. None knows what a row is."""
 
 from __future__ import annotations
 
@@ -139,6 +139,21 @@ def resume(
             count = durable.resume(batch)
         show.result({"batch": batch, "resumed": count})
         show.say(f"Batch {batch}: {count} rows wait for a worker; there is one with: runway-node worker")
+
+
+@app.command()
+def forget(
+    which: Which = None, database: Database = None, json: flags.Json = False, debug: flags.Debug = False
+) -> None:
+    """Remove a batch that is over from the database. Its results, takes and orders stay."""
+    with reporting(json=json, debug=debug) as show:
+        from ..batch.durable import Durable
+
+        with Durable(_settings(database), create=False) as durable:
+            batch = _one(which, [one for one in durable.status().batches if not one.open])
+            count = durable.forget(batch)
+        show.result({"batch": batch, "forgotten": count})
+        show.say(f"Batch {batch} is forgotten, {count} rows")
 
 
 def worst(rows: tuple[Row, ...]) -> int:

@@ -136,6 +136,18 @@ class Queue:
         with self._store.telling(), self._store.engine.begin() as conn:
             return int(conn.execute(query).rowcount)
 
+    def forget(self, batch: str) -> None:
+        """Remove all that was kept of a batch's rows, but of those that are not over."""
+        rows = self._table
+        query = sa.select(rows.c.workflow_uuid).where(
+            rows.c.workflow_uuid.startswith(f"{batch}:", autoescape=True), rows.c.status.in_(ENDED)
+        )
+        with self._store.telling():
+            with self._store.engine.begin() as conn:
+                over = list(conn.scalars(query))
+            for first in range(0, len(over), AT_ONCE):
+                self._client.delete_workflows(over[first : first + AT_ONCE])
+
     def left(self, batch: str | None) -> int:
         """How many rows are not over: of a batch, or of all that workers like this one take."""
         rows = self._table

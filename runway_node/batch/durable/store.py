@@ -180,6 +180,11 @@ class Store:
         with self._read() as conn:
             return list(conn.execute(query if batch is None else query.where(batches.c.id == batch)))
 
+    def forget(self, batch: str) -> None:
+        """A batch was never there."""
+        with self._write() as conn:
+            conn.execute(delete(batches).where(batches.c.id == batch))
+
     def arrive(self, token: str, host: str, pid: int, version: str) -> None:
         """A worker begins."""
         with self._write() as conn:

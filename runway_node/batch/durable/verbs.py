@@ -150,6 +150,23 @@ class Durable:
         began = {BEGAN: self.ledger.now()}
         return self.queue.add(batch, ((row.number, row.attempt + 1, (row.job or {}) | began) for row in again))
 
+    def forget(self, batch: str) -> int:
+        """Remove a batch that is over from the database; its results stay. How many rows it had.
+
+        Raises:
+            WrongUse: Rows of it are not over.
+
+        """
+        found = self.status(batch).batches[0]
+        if found.open:
+            raise WrongUse(
+                f"{found.open} rows of batch {batch} are not over", f"Wait, or first: runway-node batch cancel {batch}"
+            )
+        self.queue.forget(batch)
+        if not self.queue.rows(batch):  # else somebody gave it again meanwhile
+            self.store.forget(batch)
+        return len(found.rows)
+
 
 def _next(there: Row | None) -> int:
     return 1 if there is None else there.attempt + 1
