@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .. import engine
 from ..engine.files import workshop
+from ..engine.stop import hear_ctrl_c
 from ..errors import MediaError, OutputError
 from ..hosts.moviepy import frames_of
 from ..ledger import opened
@@ -129,6 +130,7 @@ def render(
         TemplateError: A step cannot be applied.
         OutputError: Something is at *out*, or its ending is none that is written; nothing was ordered.
         RunwayNodeError: Any of the tree in `errors`; what was paid stays in the ledger.
+        KeyboardInterrupt: Ctrl-C, as from `engine.run`.
 
     """
     if out.suffix.lower() not in SUFFIXES:
@@ -136,7 +138,7 @@ def render(
     if out.exists() and not force:
         raise _exists(out)
     stop = stop or engine.Stop()
-    with _workshop(settings) as folder, _beside(out) as beside:
+    with hear_ctrl_c(stop), _workshop(settings) as folder, _beside(out) as beside:
         ordering = Ordering(settings, policy, beside, out.suffix.lower(), stop, on_progress, began)
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
         with contextlib.closing(making.readers), ordering.ahead(making, folder):
