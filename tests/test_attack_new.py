@@ -7,9 +7,12 @@ import signal
 
 import pytest
 
+from runway_node.sandbox import Fault
+
+from .batches import desk_fixture
 from .edits import edit_fixture
 
-__all__ = ["edit_fixture"]
+__all__ = ["desk_fixture", "edit_fixture"]
 
 pytestmark = pytest.mark.slow
 
@@ -29,3 +32,35 @@ def test_ctrl_c_cancels_every_shot(edit, clip):
     with pytest.raises(KeyboardInterrupt):
         edit(*steps, {"type": "concat", "in": ["a", "b"]}, how={"on_progress": hear})
     assert (edit.sandbox.counters.creates, edit.sandbox.counters.deletes) == (2, 2)
+
+
+SHOTS = """
+version: 1
+vars:
+  clip: {type: path}
+  one: {type: string, default: dusk}
+  two: {type: string, default: snow}
+  try: {type: integer, default: 1}
+output: {name: "${clip}"}
+steps:
+  - {id: a, type: runway.video_to_video, in: "${clip}", prompt: "${one}"}
+  - {id: b, type: runway.video_to_video, in: "${clip}", prompt: "${two}", take: "${try}"}
+  - {type: concat, in: [a, b]}
+"""
+
+
+def slowly(desk, seconds):
+    """Each task takes so long."""
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": seconds})
+
+
+def test_a_batch_that_stops_sending_was_not_interrupted(desk, monkeypatch):
+    """Exit 1, and a row of which a part was sent tells what to do."""
+    monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
+    desk.template.write_text(SHOTS)
+    slowly(desk, 1.0)
+    desk.sandbox.add(Fault(where="create", kind="status", status=401, skip=1, times=None))
+    code, results = desk(("a.mp4",), ("b.mp4",), heads=("clip",))
+    assert sorted(row["status"] for row in results) == ["failed", "left"]
+    assert "the same command goes on with it" in next(row["error"] for row in results if row["status"] == "left")
+    assert (code, desk.creates) == (1, 1)

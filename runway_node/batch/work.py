@@ -58,13 +58,24 @@ def render_row(
     except RunwayNodeError as error:
         if isinstance(error, Moderated) and error.retry == "no":
             _remember(job, error)
-        held = isinstance(error, Interrupted) and not (meter.ordered or error.task_id)
+        if isinstance(error, Interrupted) and not (stop.is_set() and (meter.ordered or error.task_id)):
+            return _held(job, error, meter)
         made = _meanwhile(job) if isinstance(error, (OutputError, StoreError)) else None
-        return failed(job.row, error, prompt, held=held, spent=meter.spent) if made is None else kept(job, made)
+        return failed(job.row, error, prompt, spent=meter.spent) if made is None else kept(job, made)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         made = _meanwhile(job) if isinstance(error, OSError) else None
         return failed(job.row, unforeseen(error), spent=meter.spent) if made is None else kept(job, made)
     return _done(job, rendered)
+
+
+def _held(job: Job, error: Interrupted, meter: Meter) -> Outcome:
+    """A row that was not sent, or only a part of it, for the batch stopped."""
+    sent = meter.ordered or error.task_id
+    what = "the batch stopped before all of it was sent; the same command goes on with it"
+    return Outcome(
+        row=job.row, status="left" if sent else "not sent", error=what if sent else "the batch stopped before it",
+        kind=type(error).__name__, spent=meter.spent, exit_code=1, task=error.task_id or "",
+    )  # fmt: skip
 
 
 def _meanwhile(job: Job) -> dict[str, Any] | None:
@@ -167,22 +178,19 @@ def unforeseen(error: BaseException) -> RunwayNodeError:
     )
 
 
-def failed(
-    row: int, error: RunwayNodeError, prompt: str = "", *, held: bool = False, spent: float | None = 0.0
-) -> Outcome:
+def failed(row: int, error: RunwayNodeError, prompt: str = "", *, spent: float | None = 0.0) -> Outcome:
     """The outcome that an error is.
 
     Args:
         prompt: Of its paid steps.
-        held: The batch stopped before the row was sent.
         spent: Credits that were charged for calls that this run sent.
 
     """
     return Outcome(
-        row=row, status="not sent" if held else _word(error), error=" ".join(str(error).split()),
+        row=row, status=_word(error), error=" ".join(str(error).split()),
         kind=type(error).__name__,
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
-        spent=spent, exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
+        spent=spent, exit_code=error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
         refusal=refusal_of(error, prompt),
         task=getattr(error, "task_id", None) or "",
     )  # fmt: skip
