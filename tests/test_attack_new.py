@@ -64,3 +64,26 @@ def test_a_batch_that_stops_sending_was_not_interrupted(desk, monkeypatch):
     assert sorted(row["status"] for row in results) == ["failed", "left"]
     assert "the same command goes on with it" in next(row["error"] for row in results if row["status"] == "left")
     assert (code, desk.creates) == (1, 1)
+
+
+def test_every_refused_shot_of_a_row_counts(desk):
+    """Two of one row are two refusals, each charged."""
+    desk.template.write_text(SHOTS)
+    slowly(desk, 3.0)
+    desk.sandbox.add(Fault(where="create", kind="failed", code="SAFETY.INPUT.TEXT", times=None))
+    heads = ("clip", "one", "two", "try")
+    code, _ = desk(("a.mp4", "rude", "rude", 2), heads=heads, flags=["--max-refusals", "2"])
+    assert (code, desk.creates) == (1, 2)
+    assert "refused one prompt 2 times" in desk.noted
+
+
+def test_a_refused_shot_is_remembered_beside_another_failure(desk):
+    """The same command again sends nothing that moderation refused, whatever else failed."""
+    desk.template.write_text(SHOTS)
+    slowly(desk, 3.0)
+    desk.sandbox.add(Fault(where="create", kind="failed", code="INTERNAL"))
+    desk.sandbox.add(Fault(where="create", kind="failed", code="SAFETY.INPUT.TEXT"))
+    assert desk(("a.mp4",), heads=("clip",))[0] == 1
+    assert desk.creates == 2
+    assert desk(("a.mp4",), heads=("clip",))[0] == 1
+    assert desk.creates == 2

@@ -19,6 +19,7 @@ from ..errors import (
     StillRunning,
     StoreError,
     WrongUse,
+    all_of,
 )
 from ..media.content import file_hash
 from ..settings import Settings
@@ -26,7 +27,7 @@ from ..storage import deliver
 from ..templates import Places, Rendered, Source, render
 from ..templates.steps import VideoToVideo
 from ..templates.template import Recipe
-from .halting import reason, refusal_of
+from .halting import reason, refusal_of, refused
 from .jobs import FORMAT, Hashes, Job, Outcome, Status, fingerprint
 from .meter import Meter, Tell
 from .records import Records, staging
@@ -56,8 +57,9 @@ def render_row(
         _as_checked(job, recipe, hashes)
         rendered = _render(job, recipe, records, settings, stop, meter, hashes, began=began)
     except RunwayNodeError as error:
-        if isinstance(error, Moderated) and error.retry == "no":
-            _remember(job, error)
+        for one in all_of(error):
+            if isinstance(one, Moderated) and one.retry == "no":
+                _remember(job, one)
         if isinstance(error, Interrupted) and not (stop.is_set() and (meter.ordered or error.task_id)):
             return _held(job, error, meter)
         made = _meanwhile(job) if isinstance(error, (OutputError, StoreError)) else None
@@ -191,7 +193,7 @@ def failed(row: int, error: RunwayNodeError, prompt: str = "", *, spent: float |
         kind=type(error).__name__,
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
         spent=spent, exit_code=error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
-        refusal=refusal_of(error, prompt),
+        refusal=refusal_of(error, prompt), refused=refused(error),
         task=getattr(error, "task_id", None) or "",
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import engine
 from ..engine import Stop
-from ..engine.side_by_side import together, worst_first
+from ..engine.side_by_side import together, worst_of
 from ..errors import Interrupted
 from ..hosts.moviepy import frames_of
 from ..media.shapes import Frames
@@ -146,7 +146,7 @@ class Ordering:
             # Not that another step was not sent for its sake.
             sent = {index: one for index, one in errors.items() if getattr(one, "task_id", None)}
             told = {index: one for index, one in errors.items() if not isinstance(one, Interrupted)} or sent or errors
-            raise told[worst_first(told)[0]]
+            raise worst_of(told)
         return [got[index] for index in range(len(works))]
 
 
