@@ -87,3 +87,12 @@ def test_a_refused_shot_is_remembered_beside_another_failure(desk):
     assert desk.creates == 2
     assert desk(("a.mp4",), heads=("clip",))[0] == 1
     assert desk.creates == 2
+
+
+@pytest.mark.parametrize("name", ["take", "output", "cost"])
+def test_a_var_that_no_row_can_give_is_told(desk, name):
+    """A column that is results.csv's own never reaches a var: its default would be paid for in every row."""
+    desk.template.write_text(SHOTS.replace("one:", f"{name}:").replace("${one}", f"${{{name}}}"))
+    code, _ = desk(("a.mp4", "rain"), heads=("clip", name))
+    assert (code, desk.creates) == (2, 0)
+    assert f"{name!r}" in desk.noted
