@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 
 import pytest
 
+from runway_node.engine import paying
 from runway_node.sandbox import Fault
 
 from .batches import desk_fixture
 from .edits import edit_fixture
+from .media_clips import barcode, numbers
 
 __all__ = ["desk_fixture", "edit_fixture"]
 
@@ -96,3 +99,27 @@ def test_a_var_that_no_row_can_give_is_told(desk, name):
     code, _ = desk(("a.mp4", "rain"), heads=("clip", name))
     assert (code, desk.creates) == (2, 0)
     assert f"{name!r}" in desk.noted
+
+
+def test_steps_that_draw_one_clip_at_once_do_not_disturb_each_other(edit, tmp_path, monkeypatch):
+    """Each is sent every frame once, in its place, while the other one looks at frames of the same files."""
+    sent, honest = [], paying.prepare
+
+    def prepare(source, found, cut, out, **how):
+        honest(source, found, cut, out, **how)
+        sent.append(numbers(out))
+
+    monkeypatch.setattr(paying, "prepare", prepare)
+    film, paid = barcode(tmp_path / "source.mp4", "25", 75), {"type": "runway.video_to_video"}
+    names = ["first", *(f"effect{number}" for number in range(12))]
+    edit(
+        {"id": "drawn", "type": "text", "text": "x", "size": 12, "position": "top-left", "in": film},
+        {"id": "first", **paid, "prompt": "dusk", "range": {"start": 0.4, "end": 2.4}},
+        {"id": "words", "type": "text", "text": "a", "size": 12, "position": "top-left", "in": "first"},
+        {"id": "p", **paid, "in": "words", "prompt": "snow"},
+        *({"id": name, "type": "effect", "in": before, "name": "MultiplySpeed", "with": {"factor": 1}}
+          for before, name in itertools.pairwise(names)),
+        {"id": "q", **paid, "in": names[-1], "prompt": "rain"},
+        {"type": "concat", "in": ["p", "q"]},
+    )  # fmt: skip
+    assert [one[:10] + one[60:] for one in sent[1:]] == [[*range(10), *range(60, 75)]] * 2
