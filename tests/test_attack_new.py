@@ -10,6 +10,7 @@ import pytest
 
 from runway_node.engine import paying
 from runway_node.sandbox import Fault
+from runway_node.templates import pieces
 
 from .batches import desk_fixture
 from .edits import edit_fixture
@@ -123,3 +124,24 @@ def test_steps_that_draw_one_clip_at_once_do_not_disturb_each_other(edit, tmp_pa
         {"type": "concat", "in": ["p", "q"]},
     )  # fmt: skip
     assert [one[:10] + one[60:] for one in sent[1:]] == [[*range(10), *range(60, 75)]] * 2
+
+
+def test_shots_that_are_drawn_keep_few_files_open(edit, clips, monkeypatch):
+    """However many there are: each open file is an ffmpeg, and a batch renders many rows at once."""
+    honest, readers, most = pieces._reader, [], []
+
+    def reader(*args):
+        readers.append(honest(*args))
+        most.append(sum(one.proc is not None for one in readers))
+        return readers[-1]
+
+    monkeypatch.setattr(pieces, "_reader", reader)
+    steps, film = [], clips(3)
+    for number in range(6):
+        drawn = {"id": f"drawn{number}", "type": "text", "text": str(number), "in": film}
+        paid = {"id": f"shot{number}", "type": "runway.video_to_video", "prompt": "dusk", "range": {"end": 2.2}}
+        steps += [drawn, paid]
+    edit(*steps, {"type": "concat", "in": [f"shot{number}" for number in range(6)]})
+    assert edit.sandbox.counters.creates == 6
+    assert max(most) <= pieces.MOST_READERS + 1
+    assert not any(one.proc for one in readers)

@@ -127,6 +127,12 @@ class Readers:
         self._guard = threading.Lock()
         self._straight: dict[Path, Path] = {}
 
+    def beside(self, folder: Path) -> Readers:
+        """Others with a folder of their own, which count the same open files."""
+        other = Readers(folder, blank=self.blank, stop=self.stop)
+        other._open, other._guard = self._open, self._guard
+        return other
+
     def clip(self, stretch: Stretch) -> Any:
         """A moviepy clip of a stretch, without sound; its file is opened when a frame is asked for."""
         found, size = stretch.probe, seen_size(stretch.probe)

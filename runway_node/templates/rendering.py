@@ -141,7 +141,8 @@ def render(
     with hear_ctrl_c(stop), _workshop(settings) as folder, _beside(out) as beside:
         ordering = Ordering(settings, policy, beside, out.suffix.lower(), stop, on_progress, began)
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
-        with contextlib.closing(making.readers), ordering.ahead(making, folder):
+        with contextlib.closing(making.readers):
+            ordering.ahead(making, folder)
             piece = making.made()
             film, lost = write(piece, folder / f"film{out.suffix.lower()}", stop, on_progress)
         told = [warning for result in ordering.results for warning in result.warnings]
