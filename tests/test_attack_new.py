@@ -8,8 +8,10 @@ import signal
 
 import pytest
 
-from runway_node.engine import paying
+from runway_node.batch import Halting, run_rows
+from runway_node.engine import Stop, paying
 from runway_node.sandbox import Fault
+from runway_node.settings import load_settings
 from runway_node.templates import pieces
 
 from .batches import desk_fixture
@@ -145,3 +147,19 @@ def test_shots_that_are_drawn_keep_few_files_open(edit, clips, monkeypatch):
     assert edit.sandbox.counters.creates == 6
     assert max(most) <= pieces.MOST_READERS + 1
     assert not any(one.proc for one in readers)
+
+
+def test_every_task_that_is_left_is_told(desk):
+    """Of two shots under way when a batch is stopped, both tasks are named."""
+    desk.template.write_text(SHOTS)
+    slowly(desk, 60.0)
+    stop, came = Stop(), []
+
+    def hear(_, event):
+        if event.phase == "submitted" and desk.creates == 2:
+            stop.detach()
+
+    jobs = desk.jobs(("a.mp4", ""))
+    run_rows(jobs, load_settings(), halting=Halting(), stop=stop, on_event=hear, on_outcome=came.append)
+    tasks = {task for task in desk.sandbox.tasks if task in came[0].error}
+    assert (len(tasks), came[0].status) == (2, "left")

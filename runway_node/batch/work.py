@@ -189,13 +189,20 @@ def failed(row: int, error: RunwayNodeError, prompt: str = "", *, spent: float |
 
     """
     return Outcome(
-        row=row, status=_word(error), error=" ".join(str(error).split()),
-        kind=type(error).__name__,
+        row=row, status=_word(error), error=_said(error), kind=type(error).__name__,
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
         spent=spent, exit_code=error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
         refusal=refusal_of(error, prompt), refused=refused(error),
         task=getattr(error, "task_id", None) or "",
     )  # fmt: skip
+
+
+def _said(error: RunwayNodeError) -> str:
+    """The error in one line, with what went wrong beside it: each left task is named."""
+    told = " ".join(str(error).split())
+    more = dict.fromkeys(" ".join(one.what.rstrip(".").split()) for one in all_of(error)[1:])
+    also = [what for what in more if what not in told]
+    return f"{told.rstrip('.')}. Also: {'; '.join(also)}" if also else told
 
 
 def _word(error: RunwayNodeError) -> Status:
