@@ -163,3 +163,14 @@ def test_every_task_that_is_left_is_told(desk):
     run_rows(jobs, load_settings(), halting=Halting(), stop=stop, on_event=hear, on_outcome=came.append)
     tasks = {task for task in desk.sandbox.tasks if task in came[0].error}
     assert (len(tasks), came[0].status) == (2, "left")
+
+
+def test_rows_that_share_a_first_shot_go_on_from_it(desk):
+    """The row that gets the shot later does not put another file under the row that goes on from it already."""
+    desk.template.write_text(SHOTS.replace('id: b, type: runway.video_to_video, in: "${clip}"',
+                                           "id: b, type: runway.video_to_video, in: a")
+                             .replace('"${clip}"}', '"${two}"}'))  # fmt: skip
+    slowly(desk, 2.0)
+    code, results = desk(*(("a.mp4", f"snow {number}") for number in range(3)), heads=("clip", "two"))
+    assert [row["status"] for row in results] == ["done"] * 3, results
+    assert (code, desk.creates) == (0, 4)
