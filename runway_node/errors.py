@@ -42,6 +42,8 @@ class RunwayNodeError(Exception):
         mend: What to do about it, one line; may be empty.
         task_id: The remote task this is about, if there is one.
 
+    `beside` is what else went wrong meanwhile, where several calls were under way.
+
     """
 
     exit_code = 1
@@ -51,6 +53,7 @@ class RunwayNodeError(Exception):
         self.what = what
         self.mend = mend
         self.task_id = task_id
+        self.beside: tuple[RunwayNodeError, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.what.rstrip('.')}. {self.mend}".strip() if self.mend else self.what
@@ -225,6 +228,11 @@ class Interrupted(RunwayNodeError):
     """You stopped it; the message says what became of the remote task."""
 
     exit_code = 130
+
+
+def all_of(error: RunwayNodeError) -> list[RunwayNodeError]:
+    """The error, and what went wrong beside it."""
+    return [error, *(one for other in error.beside for one in all_of(other))]
 
 
 _FACTS = ("task_id", "status", "code", "retry_after", "credits", "retry", "seconds")

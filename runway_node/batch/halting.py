@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections import defaultdict
 
-from ..errors import KeyRefused, Moderated, OutOfCredits, RateLimited, RunwayNodeError
+from ..errors import KeyRefused, Moderated, OutOfCredits, RateLimited, RunwayNodeError, all_of
 from .jobs import Outcome
 
 MAX_REFUSALS = 3
@@ -31,14 +31,20 @@ class Halting:
         if not outcome.refusal:
             return outcome.halt
         with self._guard:
-            self._refused[outcome.refusal].add(outcome.task)  # rows that share an order share its task, and its charge
+            # Rows that share an order share its task, and its charge.
+            self._refused[outcome.refusal].update(outcome.refused)
             return outcome.halt or too_many(len(self._refused[outcome.refusal]), self.max_refusals)
 
 
 def refusal_of(error: RunwayNodeError, prompt: str) -> str:
     """A mark of the prompt that input moderation refused; "" where it did not."""
-    refused = isinstance(error, Moderated) and error.code.upper().startswith("SAFETY.INPUT")
-    return hashlib.sha256(prompt.encode()).hexdigest()[:16] if refused else ""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16] if refused(error) else ""
+
+
+def refused(error: RunwayNodeError) -> tuple[str, ...]:
+    """The tasks that input moderation refused."""
+    found = [one for one in all_of(error) if isinstance(one, Moderated) and one.code.upper().startswith("SAFETY.INPUT")]
+    return tuple(one.task_id or "" for one in found)
 
 
 def too_many(refusals: int, most: int) -> str:
@@ -49,11 +55,12 @@ def too_many(refusals: int, most: int) -> str:
 
 
 def reason(error: RunwayNodeError) -> str:
-    """Why a batch stops after one *error*; "" where it goes on."""
-    if isinstance(error, KeyRefused):
-        return "the key is refused"
-    if isinstance(error, OutOfCredits):
-        return "the account has not enough credits"
-    if isinstance(error, RateLimited):
-        return "the provider takes no more orders for now"
+    """Why a batch stops after one *error*, or what went wrong beside it; "" where it goes on."""
+    for one in all_of(error):
+        if isinstance(one, KeyRefused):
+            return "the key is refused"
+        if isinstance(one, OutOfCredits):
+            return "the account has not enough credits"
+        if isinstance(one, RateLimited):
+            return "the provider takes no more orders for now"
     return ""

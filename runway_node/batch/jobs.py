@@ -91,6 +91,7 @@ class Outcome(Frozen):
         again: Whether trying again makes sense, where a task failed.
         halt: Why nothing more should be sent, where that is so.
         refusal: A mark of the prompt that input moderation refused.
+        refused: The tasks that it refused.
         task: The remote task that came to nothing.
 
     """
@@ -107,6 +108,7 @@ class Outcome(Frozen):
     again: str = ""
     halt: str = ""
     refusal: str = ""
+    refused: tuple[str, ...] = ()
     task: str = ""
     warnings: tuple[str, ...] = ()
 

@@ -111,7 +111,7 @@ def _judged(durable: Durable, batch: str, most: int, outcome: Outcome) -> Outcom
     if not outcome.refusal or outcome.halt:
         return outcome
     same = [one for one in durable.outcomes(batch) if one.get("refusal") == outcome.refusal]
-    tasks = {outcome.task, *(one.get("task") for one in same)}
+    tasks = {*outcome.refused, *(task for one in same for task in one.get("refused") or ())}
     return outcome.model_copy(update={"halt": too_many(len(tasks), most)})
 
 

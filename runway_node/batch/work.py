@@ -19,6 +19,7 @@ from ..errors import (
     StillRunning,
     StoreError,
     WrongUse,
+    all_of,
 )
 from ..media.content import file_hash
 from ..settings import Settings
@@ -26,7 +27,7 @@ from ..storage import deliver
 from ..templates import Places, Rendered, Source, render
 from ..templates.steps import VideoToVideo
 from ..templates.template import Recipe
-from .halting import reason, refusal_of
+from .halting import reason, refusal_of, refused
 from .jobs import FORMAT, Hashes, Job, Outcome, Status, fingerprint
 from .meter import Meter, Tell
 from .records import Records, staging
@@ -56,15 +57,27 @@ def render_row(
         _as_checked(job, recipe, hashes)
         rendered = _render(job, recipe, records, settings, stop, meter, hashes, began=began)
     except RunwayNodeError as error:
-        if isinstance(error, Moderated) and error.retry == "no":
-            _remember(job, error)
-        held = isinstance(error, Interrupted) and not (meter.ordered or error.task_id)
+        for one in all_of(error):
+            if isinstance(one, Moderated) and one.retry == "no":
+                _remember(job, one)
+        if isinstance(error, Interrupted) and not (stop.is_set() and (meter.ordered or error.task_id)):
+            return _held(job, error, meter)
         made = _meanwhile(job) if isinstance(error, (OutputError, StoreError)) else None
-        return failed(job.row, error, prompt, held=held, spent=meter.spent) if made is None else kept(job, made)
+        return failed(job.row, error, prompt, spent=meter.spent) if made is None else kept(job, made)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         made = _meanwhile(job) if isinstance(error, OSError) else None
         return failed(job.row, unforeseen(error), spent=meter.spent) if made is None else kept(job, made)
     return _done(job, rendered)
+
+
+def _held(job: Job, error: Interrupted, meter: Meter) -> Outcome:
+    """A row that was not sent, or only a part of it, for the batch stopped."""
+    sent = meter.ordered or error.task_id
+    what = "the batch stopped before all of it was sent; the same command goes on with it"
+    return Outcome(
+        row=job.row, status="left" if sent else "not sent", error=what if sent else "the batch stopped before it",
+        kind=type(error).__name__, spent=meter.spent, exit_code=1, task=error.task_id or "",
+    )  # fmt: skip
 
 
 def _meanwhile(job: Job) -> dict[str, Any] | None:
@@ -167,25 +180,29 @@ def unforeseen(error: BaseException) -> RunwayNodeError:
     )
 
 
-def failed(
-    row: int, error: RunwayNodeError, prompt: str = "", *, held: bool = False, spent: float | None = 0.0
-) -> Outcome:
+def failed(row: int, error: RunwayNodeError, prompt: str = "", *, spent: float | None = 0.0) -> Outcome:
     """The outcome that an error is.
 
     Args:
         prompt: Of its paid steps.
-        held: The batch stopped before the row was sent.
         spent: Credits that were charged for calls that this run sent.
 
     """
     return Outcome(
-        row=row, status="not sent" if held else _word(error), error=" ".join(str(error).split()),
-        kind=type(error).__name__,
+        row=row, status=_word(error), error=_said(error), kind=type(error).__name__,
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
-        spent=spent, exit_code=1 if held else error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
-        refusal=refusal_of(error, prompt),
+        spent=spent, exit_code=error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
+        refusal=refusal_of(error, prompt), refused=refused(error),
         task=getattr(error, "task_id", None) or "",
     )  # fmt: skip
+
+
+def _said(error: RunwayNodeError) -> str:
+    """The error in one line, with what went wrong beside it: each left task is named."""
+    told = " ".join(str(error).split())
+    more = dict.fromkeys(" ".join(one.what.rstrip(".").split()) for one in all_of(error)[1:])
+    also = [what for what in more if what not in told]
+    return f"{told.rstrip('.')}. Also: {'; '.join(also)}" if also else told
 
 
 def _word(error: RunwayNodeError) -> Status:

@@ -34,7 +34,8 @@ def asked_for(
     mend = f"Put the file below {base}, or allow its folder: --media DIR"
     outputs, name = _where(output, single=rows is None)
     table = [Row(1, 0, {})] if rows is None else read_rows(rows, needed[0] if len(needed) == 1 else None)
-    _check_columns(source, table)
+    if rows is not None and not rows.is_dir():
+        _check_columns(source, table)
     if rows is not None and rows.is_dir() and rows.resolve() == Path(outputs).resolve():
         table = _clips_of(outputs, table)
     return Asked(
@@ -46,9 +47,13 @@ def asked_for(
 
 
 def _check_columns(source: Source, table: Sequence[Row]) -> None:
-    """Refuse a column that is nearly a var which no column is: its default would hold for all rows."""
+    """Refuse a column that is nearly a var which no column is, or that can be none: a default would hold for all."""
+    from ..batch.rows import TOLD
     from ..templates.problems import nearest
 
+    own = next((name for name in TOLD if name in source.vars), None)
+    if own is not None:
+        raise WrongUse(f"No row can give the var {own!r}: results.csv has a column of that name", "Rename the var")
     columns = dict.fromkeys(name for row in table for name in row.cells)
     missing = [name for name in source.vars if name not in columns]
     for column in columns:

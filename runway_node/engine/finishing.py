@@ -114,7 +114,12 @@ def _made(desk: Desk, fitting: Fitting, got: Sequence[Obtained]) -> Path:
     variant = variant_of(order.policy, fitting.suffix, keep_rest=order.keep_rest)
     stored = result_path(order.settings, fitting.named.digest, variant)
     stored.parent.mkdir(parents=True, exist_ok=True)
-    settle(whole, stored)
+    try:
+        settle(whole, stored, new=True)
+    except FileExistsError:
+        # Another run with the same order was quicker, and may be giving its file to a next step: it is left alone.
+        if file_hash(stored) != file_hash(whole):
+            settle(whole, stored)
     return stored
 
 

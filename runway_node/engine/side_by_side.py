@@ -121,6 +121,14 @@ def worst_first(errors: Mapping[int, BaseException]) -> list[int]:
     return sorted(errors, key=lambda index: (rank.get(getattr(errors[index], "exit_code", 1), 3), index))
 
 
+def worst_of(errors: Mapping[int, BaseException]) -> BaseException:
+    """The worst of several errors, which knows the others."""
+    first, *others = (errors[index] for index in worst_first(errors))
+    if isinstance(first, RunwayNodeError):
+        first.beside = tuple(one for one in others if isinstance(one, RunwayNodeError) and one is not first)
+    return first
+
+
 def _told(errors: dict[int, BaseException], here: int, count: int, *, stopped: bool) -> BaseException:
     """The worst of the errors; calls that were only not sent for another's sake are counted, not told."""
     idle = {
@@ -128,7 +136,7 @@ def _told(errors: dict[int, BaseException], here: int, count: int, *, stopped: b
     }
     told = {index: error for index, error in errors.items() if index not in idle} or errors
     order = worst_first(told)
-    first = told[order[0]]
+    first = worst_of(told)
     if not isinstance(first, RunwayNodeError):
         return first
     said: dict[str, list[int]] = {}

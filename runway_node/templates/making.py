@@ -62,6 +62,7 @@ class Making:
     def branch(self, folder: Path) -> Making:
         """Another walk of the recipe, for another thread, that begins with what is made so far."""
         other = Making(self.recipe, folder, self.orders, blank=self.blank, stop=self.stop)
+        other.readers = self.readers.beside(folder)
         other._lineage, other._probed, other._done = self._lineage, self._probed, dict(self._done)
         return other
 

@@ -5,7 +5,6 @@ Steps that do not wait for one another are ordered side by side; the first that 
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any
 
 from .. import engine
 from ..engine import Stop
-from ..engine.side_by_side import together, worst_first
+from ..engine.side_by_side import together, worst_of
 from ..errors import Interrupted
 from ..hosts.moviepy import frames_of
 from ..media.shapes import Frames
@@ -110,31 +109,25 @@ class Ordering:
 
         return hear
 
-    def ahead(self, making: Making, folder: Path) -> contextlib.ExitStack:
+    def ahead(self, making: Making, folder: Path) -> None:
         """Have paid steps transformed side by side where there are several; the walk then finds them made.
 
         Args:
             making: The walk.
             folder: For what is only needed meanwhile.
 
-        Returns:
-            Keeps open what was opened for them.
-
         Raises:
             RunwayNodeError: The worst of what went wrong.
 
         """
         rounds = making.recipe.rounds(lambda node: isinstance(node.step, VideoToVideo))
-        with contextlib.ExitStack() as opened:
-            for nodes in rounds if sum(map(len, rounds)) > 1 else ():
-                walks = [making.branch(folder / f"step{node.number}") for node in nodes]
-                for walk in walks:
-                    walk.readers.folder.mkdir()
-                    opened.callback(walk.readers.close)
-                pieces = self._together([partial(walk.made, node) for walk, node in zip(walks, nodes, strict=True)])
-                for node, walk, piece in zip(nodes, walks, pieces, strict=True):
-                    making.learn(node, piece, walk)
-            return opened.pop_all()
+        for nodes in rounds if sum(map(len, rounds)) > 1 else ():
+            walks = [making.branch(folder / f"step{node.number}") for node in nodes]
+            for walk in walks:
+                walk.readers.folder.mkdir()
+            pieces = self._together([partial(walk.made, node) for walk, node in zip(walks, nodes, strict=True)])
+            for node, walk, piece in zip(nodes, walks, pieces, strict=True):
+                making.learn(node, piece, walk)
 
     def _together(self, works: Sequence[Callable[[], Piece]]) -> list[Piece]:
         got, errors = together(works, self.stop.hold, self.settings.max_concurrency, meanwhile=lambda: None)
@@ -142,7 +135,7 @@ class Ordering:
             # Not that another step was not sent for its sake.
             sent = {index: one for index, one in errors.items() if getattr(one, "task_id", None)}
             told = {index: one for index, one in errors.items() if not isinstance(one, Interrupted)} or sent or errors
-            raise told[worst_first(told)[0]]
+            raise worst_of(told)
         return [got[index] for index in range(len(works))]
 
 

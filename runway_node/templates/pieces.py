@@ -112,6 +112,8 @@ def seen_size(found: Probe) -> tuple[int, int]:
 class Readers:
     """Frames of files for moviepy, a few files open at a time; and stand-ins for them where only shapes matter.
 
+    Safe from several threads: each has a place of its own in a file.
+
     Args:
         folder: For what had to be made readable first; gone with the render.
         blank: Nothing is opened: every file is black and silent.
@@ -121,8 +123,15 @@ class Readers:
 
     def __init__(self, folder: Path, *, blank: bool = False, stop: threading.Event | None = None) -> None:
         self.folder, self.blank, self.stop = folder, blank, stop
-        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._open: OrderedDict[tuple[int, Path], Any] = OrderedDict()
+        self._guard = threading.Lock()
         self._straight: dict[Path, Path] = {}
+
+    def beside(self, folder: Path) -> Readers:
+        """Others with a folder of their own, which count the same open files."""
+        other = Readers(folder, blank=self.blank, stop=self.stop)
+        other._open, other._guard = self._open, self._guard
+        return other
 
     def clip(self, stretch: Stretch) -> Any:
         """A moviepy clip of a stretch, without sound; its file is opened when a frame is asked for."""
@@ -139,23 +148,26 @@ class Readers:
         path = self._readable(stretch)
 
         def frame(t: float) -> Any:
-            return self._reader(path, found.fps).get_frame(min(t + stretch.first / fps, last))
+            with self._guard:
+                return self._reader(path, found.fps).get_frame(min(t + stretch.first / fps, last))
 
         return made(frame, size, found.fps, count)
 
     def close(self) -> None:
         """Close all files."""
-        for reader in self._open.values():
-            reader.close()
-        self._open.clear()
+        with self._guard:
+            for reader in self._open.values():
+                reader.close()
+            self._open.clear()
 
     def _reader(self, path: Path, fps: Fraction) -> Any:
-        if path not in self._open:
-            self._open[path] = _reader(path, float(snapped(fps)))
+        key = threading.get_ident(), path
+        if key not in self._open:
+            self._open[key] = _reader(path, float(snapped(fps)))
             while len(self._open) > MOST_READERS:
                 self._open.popitem(last=False)[1].close()
-        self._open.move_to_end(path)
-        return self._open[path]
+        self._open.move_to_end(key)
+        return self._open[key]
 
     def _readable(self, stretch: Stretch) -> Path:
         """The file, or what is made of one that moviepy would show turned, late, squeezed or at another rate."""

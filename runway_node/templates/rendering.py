@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from .. import engine
 from ..engine.files import Needed, beside, workshop
+from ..engine.stop import hear_ctrl_c
 from ..errors import MediaError, OutputError
 from ..hosts.moviepy import frames_of
 from ..ledger import opened
@@ -127,6 +128,7 @@ def render(
         TemplateError: A step cannot be applied.
         OutputError: Something is at *out*, or its ending is none that is written; nothing was ordered.
         RunwayNodeError: Any of the tree in `errors`; what was paid stays in the ledger.
+        KeyboardInterrupt: Ctrl-C, as from `engine.run`.
 
     """
     if out.suffix.lower() not in SUFFIXES:
@@ -134,13 +136,19 @@ def render(
     if out.exists() and not force:
         raise _exists(out)
     stop, suffix = stop or engine.Stop(), out.suffix.lower()
-    with opened(settings) as ledger, ledger.holder() as token, workshop(settings, token, ledger.needed) as folder:
+    with (
+        hear_ctrl_c(stop),
+        opened(settings) as ledger,
+        ledger.holder() as token,
+        workshop(settings, token, ledger.needed) as folder,
+    ):
         with _beside(out, token, ledger.needed):
             pass  # a folder that cannot be written is told before anything is ordered
         # Paid steps' clips are made in the film's own container, so that nothing is encoded for another one.
         ordering = Ordering(settings, policy, None if suffix == ".mp4" else folder, suffix, stop, on_progress, began)
         making = Making(recipe, folder, ordering, blank=False, stop=stop)
-        with contextlib.closing(making.readers), ordering.ahead(making, folder):
+        with contextlib.closing(making.readers):
+            ordering.ahead(making, folder)
             piece = making.made()
             film, lost = write(piece, folder / f"film{suffix}", stop, on_progress)
         results = tuple(ordering.results[node.number] for node in recipe.nodes if node.number in ordering.results)
