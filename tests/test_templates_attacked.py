@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from runway_node.batch import Halting, run_rows
-from runway_node.engine import Stop, paying
+from runway_node.engine import Stop, gc, paying
 from runway_node.sandbox import Fault
 from runway_node.settings import load_settings
 from runway_node.templates import pieces
@@ -174,3 +174,17 @@ def test_rows_that_share_a_first_shot_go_on_from_it(desk):
     code, results = desk(*(("a.mp4", f"snow {number}") for number in range(3)), heads=("clip", "two"))
     assert [row["status"] for row in results] == ["done"] * 3, results
     assert (code, desk.creates) == (0, 4)
+
+
+def test_gc_leaves_alone_what_a_next_step_is_made_of(edit, clip, clips):
+    """Freed while the second of two chained steps is under way, all else goes, and the render ends well."""
+    edit.sandbox.options = edit.sandbox.options.model_copy(update={"ready": clips(3)})
+    paid = {"type": "runway.video_to_video"}
+
+    def hear(event):
+        if (event.step, event.phase) == ("b", "submitted"):
+            gc(dry_run=False, settings=edit.settings)
+
+    steps = [{"id": "a", **paid, "in": clip, "prompt": "dusk"}, {"id": "b", **paid, "prompt": "snow"}]
+    assert edit(*steps, how={"on_progress": hear}).path.exists()
+    assert edit.sandbox.counters.creates == 2

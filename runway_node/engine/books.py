@@ -328,8 +328,10 @@ def _results(ledger: Ledger, books: Books, going: set[Path]) -> Iterator[Garbage
             whole[order.digest[:24]].add(row.segment)
             wanted[order.digest[:24]] = len(json.loads(order.plan)["segments"])
     safe = {digest for digest, segments in whole.items() if len(segments) == wanted[digest]}
+    # A template's next step may be at work on what this one gave.
+    clips = {Path(order.path) for row, order in books.latest() if order.path and ledger.alive(row.holder)}
     for path in _finished(settings):
-        if path.name[:24] in safe:
+        if path.name[:24] in safe and path not in clips:
             yield _garbage(path, "a finished file; made again from its takes when it is wanted")
 
 
