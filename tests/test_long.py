@@ -20,7 +20,7 @@ from runway_node.engine.report import Report
 from runway_node.engine.side_by_side import side_by_side
 from runway_node.media.probe import probe
 from runway_node.media.shapes import Frames
-from runway_node.models import Keyframe, Step
+from runway_node.models import Event, Keyframe, Step
 from runway_node.sandbox import Fault
 
 from .media_clips import clicks, numbers
@@ -62,6 +62,16 @@ def test_the_same_order_again_sends_nothing(quick):
     two = quick()
     assert (two.spent, two.owned, two.path) == (0, 3, one.path)
     assert quick.sandbox.state()["counters"] == before
+
+
+def test_the_whole_does_not_fall_where_two_calls_tell_at_once():
+    """A call that reckoned first may tell last: what the listener hears still only grows."""
+    heard = []
+    report = Report(heard.append)
+    for overall in (0.1, 0.4, 0.3, 0.5):
+        report._waiting.put(Event(phase="running", overall=overall))
+    report.drain()
+    assert [event.overall for event in heard] == [0.1, 0.4, 0.4, 0.5]
 
 
 def test_progress_is_each_calls_and_the_wholes(quick):

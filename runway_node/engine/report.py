@@ -53,7 +53,7 @@ class Report:
         self._thread = threading.get_ident()
         self._waiting: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._guard = threading.Lock()
-        self._overall = 0.0
+        self._overall = self._told = 0.0
         self._calls: list[float] = []
         self._weights: list[float] = []
         self.task_id: str | None = None
@@ -121,8 +121,10 @@ class Report:
     def _hand_on(self, event: Event) -> None:
         if self._listener is None:
             return
+        # Of two calls at once, the one that got further may be the first to tell.
+        self._told = max(self._told, event.overall)
         try:
-            outcome = self._listener(event)
+            outcome = self._listener(event.model_copy(update={"overall": self._told}))
             if inspect.iscoroutine(outcome):
                 _drive(outcome)
         except (Exception, asyncio.CancelledError):
