@@ -12,7 +12,7 @@ from runway_node.batch import Halting, run_rows
 from runway_node.engine import Stop, gc, paying
 from runway_node.sandbox import Fault
 from runway_node.settings import load_settings
-from runway_node.templates import pieces
+from runway_node.templates import TemplateError, pieces
 
 from .batches import desk_fixture
 from .edits import edit_fixture
@@ -188,3 +188,12 @@ def test_gc_leaves_alone_what_a_next_step_is_made_of(edit, clip, clips):
     steps = [{"id": "a", **paid, "in": clip, "prompt": "dusk"}, {"id": "b", **paid, "prompt": "snow"}]
     assert edit(*steps, how={"on_progress": hear}).path.exists()
     assert edit.sandbox.counters.creates == 2
+
+
+def test_a_crop_beside_the_picture_is_told_before_anything_is_paid(edit, clip):
+    """By its step, at the look already: nothing is left to be drawn."""
+    paid = {"type": "runway.video_to_video", "in": clip, "prompt": "dusk"}
+    crop = {"type": "effect", "name": "Crop", "with": {"x_center": 5000, "width": 100}}
+    with pytest.raises(TemplateError, match=r"steps\[1\].*Nothing of the picture is left"):
+        edit.look(paid, crop)
+    assert edit.sandbox.counters.creates == 0

@@ -237,6 +237,8 @@ def drawn(clip: Any, sound: Any, fps: Fraction) -> Piece:
     if clip.duration > LONGEST:
         raise SourceError(f"It would last {float(clip.duration):.0f} s", "Make it shorter than a day")
     width, height = (int(side) for side in clip.size)
+    if min(width, height) < 1:
+        raise SourceError(f"Nothing of the picture is left ({width}x{height})", "Keep to a part that lies within it")
     bounded(width, height)
     return Piece(picture=clip.without_audio(), sound=sound, fps=fps, frames=count, width=width, height=height)
 
