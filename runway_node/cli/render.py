@@ -62,6 +62,10 @@ Detach = Annotated[bool, typer.Option("--detach", help="With --engine dbos: enqu
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all rows and tell what they cost; order nothing.")]
 MaxCreditsAll = Annotated[float | None, typer.Option(min=0, help="Credits that all rows together may order.")]
 
+MaxSeconds = Annotated[
+    float | None, typer.Option(help="Paid seconds that each paid step of a row may order; unset: 60.")
+]
+
 
 @template_app.command()
 def schema() -> None:
@@ -93,7 +97,7 @@ def _var(name: str, var: Any) -> tuple[str, ...]:
 
 def render(
     template: TemplateFile, sets: Sets = None, rows: Rows = None, output: Out = None, media: Media = None,
-    max_credits: MaxCreditsAll = None, max_seconds: flags.MaxSeconds = None, max_refusals: MaxRefusals = 3,
+    max_credits: MaxCreditsAll = None, max_seconds: MaxSeconds = None, max_refusals: MaxRefusals = 3,
     retry_refused: RetryRefused = False, anyway: Anyway = False, dry_run: DryRun = False,
     engine: EngineName = "threads", database: Database = None, detach: Detach = False,
     reorder: flags.Reorder = False, resubmit_ambiguous: flags.ResubmitAmbiguous = False,
