@@ -25,8 +25,8 @@ FORMAT = 1
 """Raised when a job is to be read, or a film made, otherwise than before."""
 
 Status = Literal["ready", "done", "failed", "unknown", "refused", "invalid", "left", "not sent"]
-"""ready: can be rendered. unknown: may have been billed. refused: over a limit. left: it was
-sent, and stopped; the same command goes on with it. not sent: the batch stopped before it."""
+"""ready: can be rendered. unknown: may have been billed. refused: over a limit. left: it was sent, and
+stopped; the same command goes on with it. not sent: the batch stopped before it."""
 
 
 class Job(Frozen):

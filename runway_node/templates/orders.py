@@ -148,5 +148,3 @@ def _given(piece: Piece, span: Span | None) -> tuple[Path | Frames, Fraction | N
         end = last / fps if last < part.probe.frames else None
         return part.path, start, end, span is not None
     return frames_of(piece.picture, piece.frames), None, None, False
-
-
