@@ -10,6 +10,8 @@ import pytest
 
 from runway_node.batch import Halting, run_rows
 from runway_node.engine import Stop, gc, paying
+from runway_node.engine.side_by_side import worst_of
+from runway_node.errors import TaskFailed, all_of
 from runway_node.sandbox import Fault
 from runway_node.settings import load_settings
 from runway_node.templates import TemplateError, pieces
@@ -197,3 +199,9 @@ def test_a_crop_beside_the_picture_is_told_before_anything_is_paid(edit, clip):
     with pytest.raises(TemplateError, match=r"steps\[1\].*Nothing of the picture is left"):
         edit.look(paid, crop)
     assert edit.sandbox.counters.creates == 0
+
+
+def test_the_worst_of_several_keeps_what_it_brought():
+    """A step of several calls, of which two went wrong, beside another step that failed: all three are known."""
+    inner = worst_of({0: TaskFailed("no", task_id="a"), 1: TaskFailed("no", task_id="b")})
+    assert [one.task_id for one in all_of(worst_of({0: inner, 1: TaskFailed("no", task_id="c")}))] == ["a", "b", "c"]

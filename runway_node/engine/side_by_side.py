@@ -125,7 +125,8 @@ def worst_of(errors: Mapping[int, BaseException]) -> BaseException:
     """The worst of several errors, which knows the others."""
     first, *others = (errors[index] for index in worst_first(errors))
     if isinstance(first, RunwayNodeError):
-        first.beside = tuple(one for one in others if isinstance(one, RunwayNodeError) and one is not first)
+        more = [one for one in others if isinstance(one, RunwayNodeError) and one is not first]
+        first.beside = tuple(dict.fromkeys([*first.beside, *more]))  # a step of several calls brings its own
     return first
 
 
