@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,10 +117,7 @@ def cancel(
 ) -> None:
     """Begin nothing of a batch any more; what is under way is finished."""
     with reporting(json=json, debug=debug) as show:
-        from ..batch.durable import Durable
-
-        with Durable(_settings(database), create=False) as durable:
-            batch = _one(which, [one for one in durable.status().batches if one.open and not one.stopped])
+        with _opened(database, which, lambda one: one.open and not one.stopped) as (durable, batch):
             dropped = durable.cancel(batch)
             going = durable.status(batch).batches[0].open
         show.result({"batch": batch, "cancelled": dropped, "open": going})
@@ -132,10 +130,7 @@ def resume(
 ) -> None:
     """Let a cancelled or halted batch go on: what was not begun, and the rows that made it halt."""
     with reporting(json=json, debug=debug) as show:
-        from ..batch.durable import Durable
-
-        with Durable(_settings(database), create=False) as durable:
-            batch = _one(which, [one for one in durable.status().batches if one.stopped])
+        with _opened(database, which, lambda one: one.stopped) as (durable, batch):
             count = durable.resume(batch)
         show.result({"batch": batch, "resumed": count})
         show.say(f"Batch {batch}: {count} rows wait for a worker; there is one with: runway-node worker")
@@ -147,10 +142,7 @@ def forget(
 ) -> None:
     """Remove a batch that is over from the database. Its results, takes and orders stay."""
     with reporting(json=json, debug=debug) as show:
-        from ..batch.durable import Durable
-
-        with Durable(_settings(database), create=False) as durable:
-            batch = _one(which, [one for one in durable.status().batches if not one.open])
+        with _opened(database, which, lambda one: not one.open) as (durable, batch):
             count = durable.forget(batch)
         show.result({"batch": batch, "forgotten": count})
         show.say(f"Batch {batch} is forgotten, {count} rows")
@@ -192,6 +184,15 @@ class _Teller:
 
 def _settings(database: str | None) -> Settings:
     return load_settings(**({"database_url": database} if database else {}))
+
+
+@contextlib.contextmanager
+def _opened(database: str | None, which: str | None, fits: Callable[[Batch], object]) -> Iterator[tuple[Durable, str]]:
+    """The batches, and the name of the one that is meant: the named one, or the only one that fits."""
+    from ..batch.durable import Durable
+
+    with Durable(_settings(database), create=False) as durable:
+        yield durable, _one(which, [one for one in durable.status().batches if fits(one)])
 
 
 def _one(which: str | None, found: list[Batch]) -> str:
