@@ -7,8 +7,10 @@ import importlib
 import io
 import re
 import sys
+import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -231,6 +233,19 @@ def test_one_stream_feeds_two_nodes_at_once(nodes, served, clip):
 
     made = asyncio.run(both())
     assert [probe(Path(one.args[0].file)).frames for one in made] == [50, 50]
+
+
+def test_a_stream_is_put_down_once(nodes, clip, tmp_path):
+    """A file that another node reads is not replaced by the same bytes: that would be a changed clip, and refused."""
+    clips = importlib.import_module("runway_node.hosts.comfyui.clips")
+    video, gate = VideoFromFile(io.BytesIO(clip.read_bytes())), threading.Barrier(16)
+
+    def put() -> int:
+        gate.wait()
+        return clips.clip_of(video, tmp_path).source.stat().st_ino
+
+    with ThreadPoolExecutor(16) as threads:
+        assert len({one.result() for one in [threads.submit(put) for _ in range(16)]}) == 1
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from .words import Span
 
 _CHUNK = 1 << 20
 _one_reader = threading.Lock()
+_one_namer = threading.Lock()
 
 
 class Clip(NamedTuple):
@@ -74,7 +75,8 @@ def clip_of(video: Any, temp: Path) -> Clip:
 def _put_down(stream: Any, temp: Path) -> Path:
     """The bytes as a file, named by what they are: the same bytes are the same order.
 
-    Other nodes may read the same stream at this moment, so a BytesIO's own place is neither used nor moved.
+    Other nodes may read the same stream at this moment, so a BytesIO's own place is neither used nor moved; and they may
+    put the same bytes down: whoever is first names the file, since a clip that is replaced while it is read is refused.
     """
     digest = hashlib.sha256()
     temp.mkdir(parents=True, exist_ok=True)
@@ -85,8 +87,9 @@ def _put_down(stream: Any, temp: Path) -> Path:
                 digest.update(piece)
                 file.write(piece)
         path = temp / f"runway-{digest.hexdigest()[:24]}"
-        if not path.exists():
-            settle(part, path)
+        with _one_namer:
+            if not path.exists():
+                settle(part, path)
     return path
 
 
