@@ -75,8 +75,8 @@ def clip_of(video: Any, temp: Path) -> Clip:
 def _put_down(stream: Any, temp: Path) -> Path:
     """The bytes as a file, named by what they are: the same bytes are the same order.
 
-    Other nodes may read the same stream at this moment, so a BytesIO's own place is neither used nor moved; and they may
-    put the same bytes down: whoever is first names the file, since a clip that is replaced while it is read is refused.
+    Other nodes may read the same stream at this moment, so a BytesIO's own place is neither used nor moved; and they
+    may put the same bytes down, so the first names the file: a clip that is replaced while it is read is refused.
     """
     digest = hashlib.sha256()
     temp.mkdir(parents=True, exist_ok=True)
