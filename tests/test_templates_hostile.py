@@ -331,6 +331,23 @@ def test_a_font_that_is_none(folder, settings, content):
     assert "cannot be used as a font" in refusal(look, recipe, settings)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Z\u00fcrich, \u0142\u00f3d\u017a, 5 \u20ac, \u041f\u0440\u0438, \u0395\u03bb\u03bb, e\u0301", ""),
+        ("To \u65e5", "has no letter '\u65e5' (CJK UNIFIED IDEOGRAPH-65E5). Name one that has it: `font`"),
+        ("\U0001f3ac", "(CLAPPER BOARD)"),
+    ],
+)  # fmt: skip
+def test_a_letter_is_never_a_box(folder, settings, text, told):
+    """The font that comes along has Latin, Greek and Cyrillic ones; one that it has not is told at the look."""
+    recipe = Source(json.dumps({"version": 1, "steps": [{**TEXT, "in": "own.mp4", "text": text}]}), folder).recipe({})
+    if told:
+        assert told in refusal(look, recipe, settings)
+    else:
+        assert look(recipe, settings).frames
+
+
 # effects
 
 NOT_ONES = ["__class__", "os.system", "os", "Effect", "VideoClip", "moviepy.vfx.FadeIn", "vfx.FadeIn", "FadeIn.apply",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import io
 import itertools
 import math
 import warnings
@@ -14,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageDraw, ImageOps, UnidentifiedImageError
 
 from ..errors import SourceError
 from ..media.pictures import STILLS
+from .letters import face as face_for
 from .pieces import SLACK, Piece, bounded, made
 from .steps import Overlay, Text, Timed
 from .values import Spot, pixels
-
-MOST_FONT = 64 << 20
-"""Bytes."""
 
 
 def joined(clips: Sequence[Any], counts: Sequence[int], overlap: int, first: Piece, fit: str) -> Any:
@@ -163,17 +160,14 @@ def words(step: Text, font: Path | None, frame: Sequence[int]) -> Any:
     """The step's text as a moviepy clip; drawn by Pillow, for moviepy 2.2.1 cuts off what hangs below a line.
 
     Raises:
-        SourceError: The font cannot be used.
+        SourceError: The font cannot be used, or has not all its letters.
 
     """
     from moviepy import ImageClip
 
     width, height = int(frame[0]), int(frame[1])
     size = min(4096, max(4, round(pixels(step.size, height))))
-    try:
-        face: Any = ImageFont.load_default(size) if font is None else ImageFont.truetype(_font(font), size)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{font} cannot be used as a font ({error})", "Name a .ttf or .otf file") from None
+    face = face_for(font, size, step.text)
     text = wrapped(step.text, face, min(16384, max(size, round(pixels(step.wrap, width)))))
     how = {"font": face, "spacing": size / 4, "align": step.align, "stroke_width": step.stroke_width}
     left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, **how)
@@ -185,13 +179,6 @@ def words(step: Text, font: Path | None, frame: Sequence[int]) -> Any:
         (edge - left, edge - top), text, fill=step.color, stroke_fill=step.stroke_color or step.color, **how
     )
     return ImageClip(np.asarray(ground))
-
-
-def _font(path: Path) -> io.BytesIO:
-    """A font's bytes: given a name that it cannot open, Pillow looks for another file of that name."""
-    if path.stat().st_size > MOST_FONT:
-        raise ValueError("it is too large")
-    return io.BytesIO(path.read_bytes())
 
 
 def wrapped(text: str, face: Any, width: int) -> str:

@@ -121,7 +121,7 @@ class Text(Timed):
     type: Literal["text"]
     text: Words = Field(min_length=1, max_length=2000)
     font: File | None = None
-    """A .ttf or .otf file; unset: a plain one that comes along."""
+    """A .ttf or .otf file; unset: DejaVu Sans, which comes along (Latin, Greek, Cyrillic, and more)."""
     size: Length = Field(default="8%", validate_default=True)
     """Of the letters: pixels, or a share of the frame's height."""
     color: Color = "white"
