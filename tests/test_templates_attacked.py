@@ -193,10 +193,10 @@ def test_gc_leaves_alone_what_a_next_step_is_made_of(edit, clip, clips):
 
 
 def test_a_crop_beside_the_picture_is_told_before_anything_is_paid(edit, clip):
-    """By its step, at the look already: nothing is left to be drawn."""
+    """By its step, at the look already."""
     paid = {"type": "runway.video_to_video", "in": clip, "prompt": "dusk"}
     crop = {"type": "effect", "name": "Crop", "with": {"x_center": 5000, "width": 100}}
-    with pytest.raises(TemplateError, match=r"steps\[1\].*Nothing of the picture is left"):
+    with pytest.raises(TemplateError, match=r"steps\[1\].*Crop from x 4950 to 5050 is not within .* 320x180"):
         edit.look(paid, crop)
     assert edit.sandbox.counters.creates == 0
 

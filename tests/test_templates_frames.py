@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -247,9 +248,11 @@ def test_a_steps_clip_is_laid_over(edit, room, film):
     ("name", "fields", "shape"),
     [
         ("Resize", {"width": 160}, (160, 90)), ("Resize", {"new_size": [200, 100]}, (200, 100)),
-        ("Resize", {"new_size": 0.5}, (160, 90)), ("Resize", {"height": 91}, (161, 91)),
+        ("Resize", {"new_size": 0.5}, (160, 90)), ("Resize", {"height": 91}, (162, 91)),
+        ("Resize", {"width": 100, "height": 60}, (100, 60)), ("Resize", {"height": 134}, (238, 134)),
         ("Crop", {"x1": 10, "y1": 20, "x2": 211, "y2": 121}, (201, 101)),
-        ("Crop", {"x_center": 160, "width": 100}, (100, 180)), ("Margin", {"margin_size": 7}, (334, 194)),
+        ("Crop", {"x_center": 160, "width": 100}, (100, 180)), ("Crop", {"x2": "100", "width": 50}, (50, 180)),
+        ("Margin", {"margin_size": 7}, (334, 194)),
         ("Margin", {"left": 3}, (323, 180)), ("Rotate", {"angle": 90}, (180, 320)), ("EvenSize", {}, (320, 180)),
     ],
     ids=str,
@@ -259,6 +262,29 @@ def test_an_effect_changes_the_shape(edit, silent, name, fields, shape):
     made = edit({"type": "effect", "in": silent, "name": name, "with": fields}).path
     assert size(made) == shape
     assert made_of(made) == (75, 25, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"width": 100}, "Crop's width alone cuts nothing. Give x1, x2 or x_center too: 160 is the middle"),
+        ({"y_center": 90}, "Crop's y_center needs a height"), ({"x1": 100, "x2": 100}, "Crop from x 100 to 100"),
+        ({"x_center": 300, "width": 50}, "Crop from x 275 to 325 is not within the picture, which is 320x180"),
+        ({"x1": -5}, "Crop from x -5 to 320"), ({"x1": 0, "width": 5000}, "Crop from x 0 to 5000"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_crop_that_is_none_is_told(edit, silent, fields, told):
+    """Else moviepy gives another picture than was asked for, and says nothing."""
+    with pytest.raises(TemplateError, match=re.escape(told)):
+        edit.look({"type": "effect", "in": silent, "name": "Crop", "with": fields})
+
+
+@pytest.mark.parametrize(("out", "said"), [("odd.mp4", True), ("odd.mkv", True), ("odd.webm", False)])
+def test_an_odd_size_is_told(edit, silent, out, said):
+    """Where the film would be one that many players refuse, with the mend."""
+    step = {"type": "effect", "in": silent, "name": "Crop", "with": {"x2": 201}}
+    assert any("201x180 is an odd size" in one for one in edit(step, out=out).warnings) is said
 
 
 @pytest.mark.parametrize("out", ["odd.mp4", "odd.mov", "odd.mkv", "odd.webm"])

@@ -78,6 +78,20 @@ def make_effect(name: str, given: Mapping[str, Any]) -> Any:
         ValueError: There is none such, or it does not take these fields.
 
     """
+    fields = checked(name, given)
+    try:
+        return effects()[name](**fields)
+    except Exception as error:  # noqa: BLE001 - whatever an effect says of its fields
+        raise Unfit(f"{name} does not take these fields: {_words(error)}", "with") from None
+
+
+def checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """An effect's fields, each of its own type.
+
+    Raises:
+        ValueError: There is no such effect, or these are not its fields.
+
+    """
     kind = effects().get(name)
     if kind is None:
         raise Unfit(f"there is no effect {said(name)}{nearest(name, effects()) or _all()}", "name")
@@ -89,44 +103,23 @@ def make_effect(name: str, given: Mapping[str, Any]) -> Any:
     for field, parameter in fields.items():
         if parameter.default is inspect.Parameter.empty and field not in given:
             raise Unfit(f"{name} needs {field}", "with", hangs_on="nothing")
-    checked = {field: _checked(field, fields[field].annotation, value) for field, value in given.items()}
-    try:
-        return kind(**checked)
-    except Exception as error:  # noqa: BLE001 - whatever an effect says of its fields
-        raise Unfit(f"{name} does not take these fields: {_words(error)}", "with") from None
+    return {field: _checked(field, fields[field].annotation, value) for field, value in given.items()}
 
 
 MOST = 20_000
 """The largest number that an effect is given: pixels, seconds, repetitions."""
 
 
-def grown(name: str, effect: Any, width: int, height: int) -> tuple[float, float]:
-    """The size of what is drawn by an effect that enlarges; moviepy draws a first frame when it is applied."""
-    if name == "Margin":
-        sides = [effect.margin_size] * 4 if effect.margin_size is not None else [
-            effect.left, effect.right, effect.top, effect.bottom
-        ]  # fmt: skip
-        return width + sides[0] + sides[1], height + sides[2] + sides[3]
-    if name == "Resize":
-        size = effect.new_size
-        if isinstance(size, tuple):
-            return (size[0], size[1]) if len(size) == 2 else (width, height)
-        factors = (size, effect.width and effect.width / width, effect.height and effect.height / height)
-        factor = next((one for one in factors if one), 1)
-        return width * factor, height * factor
-    return width, height
-
-
 def _checked(field: str, annotation: Any, value: Any) -> Any:
     value, adapter = _tupled(value), _adapter(annotation)
     try:
-        checked = value if adapter is None or value is None else adapter.validate_python(value, strict=False)
+        right = value if adapter is None or value is None else adapter.validate_python(value, strict=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]["msg"]
         raise Unfit(f"{said(value)} is wrong: {first[0].lower()}{first[1:]}", "with", field) from None
-    if not all(abs(number) <= MOST for number in _numbers(checked)):
+    if not all(abs(number) <= MOST for number in _numbers(right)):
         raise Unfit(f"{said(value)} is no number up to {MOST}", "with", field)
-    return checked
+    return right
 
 
 @functools.cache

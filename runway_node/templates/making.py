@@ -17,11 +17,12 @@ from ..media.probe import probe
 from ..media.shapes import Probe
 from ..models import Keyframe, Policy, Step, build
 from . import layers
-from .effects import grown, make_effect
+from .effects import checked, make_effect
 from .lineage import Lineage
 from .pieces import TOO_MANY, Piece, Readers, Stretch, bounded, cut, drawn, from_file, later, tried
 from .places import Places, is_there
 from .problems import TemplateError, said
+from .sizes import fields_for, grown, scaled
 from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
 from .template import Input, Node, Recipe, Ref
@@ -222,7 +223,7 @@ class Making:
         clip = self.picture(self._piece(node.file))
         if step.width is not None:
             width = max(2, round(pixels(step.width, int(base.size[0]))))
-            clip = clip.with_effects([vfx.Resize(width=width)])
+            clip = clip.with_effects([vfx.Resize(scaled(clip.size, width=width))])
         return clip
 
     def _heard(self, node: Node, step: Audio, piece: Piece) -> Piece:
@@ -260,9 +261,11 @@ class Making:
         return mixed([(shaped(sound, length, gain=step.gain, **fades), step.at)], seconds)
 
     def _effect(self, step: Effect, piece: Piece) -> Piece:
-        effect = make_effect(step.name, step.fields)
+        size = piece.width, piece.height
+        fields = fields_for(step.name, checked(step.name, step.fields), size)
+        bounded(*grown(step.name, fields, size))
+        effect = make_effect(step.name, fields)
         of_sound = type(effect).__module__.startswith("moviepy.audio")
-        bounded(*grown(step.name, effect, piece.width, piece.height))
         try:
             if of_sound:
                 sound = self.sounds.clip(piece)
@@ -277,7 +280,7 @@ class Making:
             after = before.with_audio(stand_in).with_effects([effect])
             sound = piece.sound
             if not _untouched(stand_in, after.audio):
-                after = before.with_audio(self.sounds.clip(piece)).with_effects([make_effect(step.name, step.fields)])
+                after = before.with_audio(self.sounds.clip(piece)).with_effects([make_effect(step.name, fields)])
                 sound = after.audio
             if after.mask is not None or after.pos is not before.pos:
                 from moviepy import CompositeVideoClip

@@ -16,6 +16,7 @@ from ..engine.stop import hear_ctrl_c
 from ..errors import MediaError, OutputError
 from ..hosts.moviepy import frames_of
 from ..ledger import opened
+from ..media.codecs import H264_444, codec_for
 from ..media.film import bare, draw
 from ..media.join import Film
 from ..media.opener import settle
@@ -30,6 +31,7 @@ from ..settings import Settings
 from .making import Making
 from .orders import Looking, Ordering
 from .pieces import Piece, Stretch
+from .sizes import ODD
 from .sounds import samples
 from .template import SUFFIXES, Recipe
 
@@ -97,7 +99,7 @@ def look(recipe: Recipe, settings: Settings, **policy: Any) -> Looked:
     warnings = [warning for _, plan in looking.plans for warning in plan.warnings]
     return Looked(
         tuple(looking.plans), piece.frames, piece.fps, piece.width, piece.height,
-        tuple(dict.fromkeys((*warnings, *making.warnings))),
+        tuple(dict.fromkeys((*warnings, *making.warnings, *_odd(piece, recipe.output.suffix)))),
     )  # fmt: skip
 
 
@@ -153,7 +155,7 @@ def render(
             film, lost = write(piece, folder / f"film{suffix}", stop, on_progress)
         results = tuple(ordering.results[node.number] for node in recipe.nodes if node.number in ordering.results)
         told = [warning for result in results for warning in result.warnings]
-        warnings = tuple(dict.fromkeys((*told, *making.warnings, *lost)))
+        warnings = tuple(dict.fromkeys((*told, *making.warnings, *_odd(piece, suffix), *lost)))
         rendered = Rendered(out, piece.frames, results, warnings)
         if on_film is not None:
             on_film(film, rendered)
@@ -218,6 +220,13 @@ def _with_sound(piece: Piece, pictures: Path, film: Path, stop: threading.Event)
         return finish(Film([pictures], piece.fps, piece.frames), source, first, last, film, stop=stop)
     add_samples(pictures, samples(sound, piece.seconds), RATE, CHANNELS, film, stop=stop)
     return ()
+
+
+def _odd(piece: Piece, suffix: str) -> tuple[str, ...]:
+    """That a film which is drawn will be of a size that many players refuse."""
+    fit = Fit(frames=piece.frames, fps=piece.fps, width=piece.width, height=piece.height, span=piece.seconds)
+    refused = not isinstance(piece.picture, Stretch) and codec_for(fit, suffix) is H264_444
+    return (ODD.format(piece.width, piece.height),) if refused else ()
 
 
 def _exists(out: Path) -> OutputError:
