@@ -96,12 +96,24 @@ def test_nothing_is_paid_before_all_rows_are_checked(desk):
     assert desk.creates == 0
 
 
-def test_the_whole_batch_has_a_limit(desk):
-    """--max-credits counts all rows together, and refuses before the first order."""
-    code, _ = desk(("a.mp4", "dusk"), ("b.mp4", "snow"), flags=["--max-credits", "100"])
+@pytest.mark.parametrize(
+    ("flag", "most", "told"),
+    [("--max-credits", "100", "cost 112 credits"), ("--max-seconds", "3", "order 4 s of paid video")],
+)
+def test_the_whole_batch_has_a_limit(desk, flag, most, told):
+    """Its limits count all rows together, and refuse before the first order."""
+    code, _ = desk(("a.mp4", "dusk"), ("b.mp4", "snow"), flags=[flag, most])
     assert code == 3
-    assert "All rows together cost 112 credits" in desk.noted
+    assert f"All rows together {told}, and {flag} allows {most}" in desk.noted
     assert desk.creates == 0
+
+
+def test_a_templates_own_limit_holds_for_its_step(desk):
+    """However much all rows together may order."""
+    text = desk.template.read_text().replace('prompt: "${look}"', 'prompt: "${look}", max_seconds: 1')
+    desk.template.write_text(text)
+    code, results = desk(("a.mp4", "dusk"), flags=["--max-seconds", "100"])
+    assert (code, results[0]["status"], desk.creates) == (3, "refused", 0)
 
 
 def test_one_order_of_two_rows_counts_once(desk):
@@ -140,12 +152,13 @@ def test_anyway_begins_with_what_there_is(desk):
 
 
 def test_a_dry_run_tells_each_row_and_orders_nothing(desk):
-    """The table has each row's paid calls, owned takes and credits."""
+    """The table has each row's size, paid calls, owned takes and credits."""
     desk(("a.mp4", "dusk"))
     code, _ = desk(("a.mp4", "night"), ("b.mp4", "snow"), ("none.mp4", "x"), flags=["--dry-run", "--json"])
     rows = [line for line in desk.events() if line["phase"] == "row"]
     assert code == 2
     assert [(row["row"], row["paid_calls"], row["credits"]) for row in rows[:2]] == [(1, 1, 56), (2, 1, 56)]
+    assert [(row["width"], row["height"], row["frames"]) for row in rows[:2]] == [(320, 180, 50)] * 2
     assert rows[2]["status"] == "invalid"
     assert desk.creates == 1
 

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError, OverLimit, RunwayNodeError
 from ..media.opener import cores
+from ..models import dollars_of
 from ..planning import Plan
 from ..settings import Provider, Settings
 from ..storage import is_remote
@@ -34,6 +36,8 @@ class Checked:
         outcome: Where the row is over already: done before, or not to be rendered.
         plans: Of its paid steps.
         frames: How many the result will have.
+        size: Its width and height, in pixels.
+        fps: Its rate.
         warnings: What will be lost or changed.
 
     """
@@ -43,6 +47,8 @@ class Checked:
     outcome: Outcome | None = None
     plans: tuple[tuple[str, Plan], ...] = ()
     frames: int = 0
+    size: tuple[int, int] = (0, 0)
+    fps: Fraction = Fraction(1)
     warnings: tuple[str, ...] = ()
 
 
@@ -202,7 +208,10 @@ def _looked(
         return _wrong(checked.row, error)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         return _wrong(checked.row, unforeseen(error))
-    return replace(checked, job=job, plans=looked.plans, frames=looked.frames, warnings=looked.warnings)
+    return replace(
+        checked, job=job, plans=looked.plans, frames=looked.frames, size=(looked.width, looked.height), fps=looked.fps,
+        warnings=looked.warnings,
+    )  # fmt: skip
 
 
 def _wrong(row: Row, error: RunwayNodeError) -> Checked:
@@ -218,6 +227,7 @@ class Price:
         owned: How many of them are owned.
         pays: Calls still to be paid, by model.
         credits: What these cost; None where a price is unknown.
+        dollars: The same; None where a provider publishes no price in them.
         seconds: Billed seconds of them.
 
     """
@@ -226,6 +236,7 @@ class Price:
     owned: int
     pays: dict[str, int]
     credits: float | None
+    dollars: float | None
     seconds: float
 
 
@@ -235,6 +246,7 @@ def price(checked: Iterable[Checked], provider: Provider | None = None) -> Price
     calls = owned = 0
     pays: dict[str, int] = {}
     whole: float | None = 0.0
+    dollars: float | None = 0.0
     seconds = 0.0
     for plan in (plan for one in checked if one.outcome is None for _, plan in one.plans):
         if provider is not None and plan.provider != provider:
@@ -248,8 +260,10 @@ def price(checked: Iterable[Checked], provider: Provider | None = None) -> Price
             pays[plan.model] = pays.get(plan.model, 0) + count
             cost = plan.to_pay_credits
             whole = None if whole is None or cost is None else whole + cost
+            priced = dollars_of(cost, plan.provider)
+            dollars = None if dollars is None or priced is None else dollars + priced
             seconds += float(plan.to_pay)
-    return Price(calls=calls, owned=owned, pays=pays, credits=whole, seconds=seconds)
+    return Price(calls=calls, owned=owned, pays=pays, credits=whole, dollars=dollars, seconds=seconds)
 
 
 def calls_to_pay(plan: Plan) -> int:

@@ -20,7 +20,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 
 
 def output_name(pattern: str, values: Mapping[str, Any], suffix: str) -> str:
-    """The file's name for a row: the pattern's folders stay, a value cannot make one.
+    """The file's name for a row: the pattern's folders stay, a value cannot make one; *suffix* ends it once.
 
     Raises:
         TemplateError: Nothing fit is left of it.
@@ -32,7 +32,8 @@ def output_name(pattern: str, values: Mapping[str, Any], suffix: str) -> str:
         raise TemplateError(
             f"no file's name is left of {pattern!r} with {_told(pattern, values)}", "Change output.name"
         )
-    name = f"{'/'.join(parts)}{suffix}"
+    whole = "/".join(parts)
+    name = whole if whole.lower().endswith(suffix) and whole.lower() != suffix else whole + suffix
     if len(name.encode()) > LONGEST:
         raise TemplateError(f"the output's name is longer than {LONGEST} bytes", "Shorten output.name")
     return name

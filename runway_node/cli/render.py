@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from .output import Show, reporting
 if TYPE_CHECKING:
     from ..batch import Asked, Checked, Outcome, Price, Results
     from ..engine import Stop
-    from ..models import Event
+    from ..models import Event, Limits
     from ..settings import Settings
 
 template_app = typer.Typer(no_args_is_help=True, help="Templates: their schema, and whether one is right.")
@@ -63,7 +64,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all rows and tell
 MaxCreditsAll = Annotated[float | None, typer.Option(min=0, help="Credits that all rows together may order.")]
 
 MaxSeconds = Annotated[
-    float | None, typer.Option(help="Paid seconds that each paid step of a row may order; unset: 60.")
+    float | None,
+    typer.Option(min=0, help="Paid seconds that all rows together may order; unset: 60 for each paid step of a row."),
 ]
 
 
@@ -109,6 +111,7 @@ def render(
         from ..engine import Stop
         from ..engine.stop import hear_ctrl_c
         from ..ledger import opened
+        from ..models import Limits
         from ..settings import load_settings
         from ..templates import load
 
@@ -116,8 +119,9 @@ def render(
             raise WrongUse(f"--engine {engine!r} is neither threads nor dbos", "Leave it out for this machine alone")
         if detach and engine != "dbos":
             raise WrongUse("--detach leaves rows to workers, and there are none", "Add --engine dbos")
-        settings, stop = load_settings(**({"database_url": database} if database else {})), Stop()
-        policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous, "max_seconds": max_seconds}
+        over = {"database_url": database, "max_seconds": max_seconds}
+        settings, stop = load_settings(**{name: value for name, value in over.items() if value}), Stop()
+        policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous}
         given = {name: value for name, value in policy.items() if value}
         with detach_on_term(stop), hear_ctrl_c(stop):
             with opened(settings, create=False):  # a ledger that cannot be used is told once, not by each row
@@ -127,7 +131,8 @@ def render(
                 settings=settings, policy=given, force=force, retry_refused=retry_refused,
             )  # fmt: skip
             checked = _checked(show, asked, stop)
-            _priced(show, checked, settings, max_credits, dry_run=dry_run, anyway=anyway, table=rows is not None)
+            most = Limits(max_seconds=max_seconds, max_credits=max_credits)
+            _priced(show, checked, settings, most, dry_run=dry_run, anyway=anyway, table=rows is not None)
             if dry_run:
                 code = worst([one.outcome.exit_code for one in checked if one.outcome])
                 show.result({"rows": len(checked), **_facts(checked), "exit_code": code})
@@ -148,7 +153,7 @@ def _checked(show: Show, asked: Asked, stop: Stop) -> list[Checked]:
 
 
 def _priced(
-    show: Show, checked: list[Checked], settings: Settings, max_credits: float | None, *, dry_run: bool, anyway: bool,
+    show: Show, checked: list[Checked], settings: Settings, most: Limits, *, dry_run: bool, anyway: bool,
     table: bool,
 ) -> None:  # fmt: skip
     """Tell what it will cost; refuse what is over a limit.
@@ -169,12 +174,7 @@ def _priced(
         for line in told:
             show.note(f"row {one.row.number}: {line}")
     show.note(_summary(checked, whole))
-    if max_credits is not None and whole.pays and (whole.credits is None or whole.credits > max_credits):
-        cost = "an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
-        raise OverLimit(
-            f"All rows together cost {cost}, and --max-credits allows {max_credits:g}; nothing was ordered",
-            "Render fewer rows, or allow more", credits=whole.credits,
-        )  # fmt: skip
+    _allowed(whole, most)
     providers = {plan.provider for one in checked if one.outcome is None for _, plan in one.plans}
     for provider in sorted(providers):
         share = price(checked, provider)
@@ -183,6 +183,19 @@ def _priced(
         if share.pays and settings.has_key(provider):
             for line in compare(share, settings, provider, anyway=anyway or dry_run):
                 show.note(line)
+
+
+def _allowed(whole: Price, most: Limits) -> None:
+    cost = "an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
+    for name, limit, value, told in (
+        ("--max-seconds", most.max_seconds, whole.seconds, f"order {whole.seconds:g} s of paid video"),
+        ("--max-credits", most.max_credits, whole.credits, f"cost {cost}"),
+    ):
+        if limit is not None and whole.pays and (value is None or value > limit):
+            raise OverLimit(
+                f"All rows together {told}, and {name} allows {limit:g}; nothing was ordered",
+                "Render fewer rows, or allow more", credits=whole.credits,
+            )  # fmt: skip
 
 
 def _facts(checked: list[Checked]) -> dict[str, Any]:
@@ -197,7 +210,7 @@ def _table(show: Show, checked: list[Checked]) -> None:
     from ..batch import calls_to_pay
     from ..models import sum_known
 
-    heads = ("row", "output", "frames", "paid calls", "owned takes", "credits", "")
+    heads = ("row", "output", "size", "frames", "paid calls", "owned takes", "credits", "")
     lines = []
     for one in checked:
         plans = [plan for _, plan in one.plans]
@@ -207,14 +220,12 @@ def _table(show: Show, checked: list[Checked]) -> None:
         calls = sum(calls_to_pay(plan) for plan in plans)
         name = one.job.output if one.job else one.outcome.output if one.outcome else ""
         word = one.outcome.status if one.outcome else ""
-        facts = {"row": one.row.number, "output": name, "frames": one.frames, "paid_calls": calls, "owned_takes": owned}
+        facts = {"row": one.row.number, "output": name, "width": one.size[0], "height": one.size[1],
+                 "frames": one.frames, "paid_calls": calls, "owned_takes": owned}  # fmt: skip
         told = {} if one.outcome is None else {"status": one.outcome.status, "error": one.outcome.error}
         show.line({"phase": "row", **facts, "credits": sum_known(pays), **told}) if show.json else None
-        over = one.outcome is not None
-        lines.append(
-            (str(one.row.number), name, "" if over else str(one.frames), "" if over else str(calls),
-             "" if over else str(owned), "" if over else cost, word)
-        )  # fmt: skip
+        shape = ("{}x{}".format(*one.size), str(one.frames), str(calls), str(owned), cost)
+        lines.append((str(one.row.number), name, *(shape if one.outcome is None else ("",) * len(shape)), word))
     show.table(heads, lines)
 
 
@@ -223,11 +234,15 @@ def _summary(checked: list[Checked], whole: Price) -> str:
     bad = sum(one.outcome is not None and one.outcome.status != "done" for one in checked)
     count = sum(whole.pays.values())
     cost = "at an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
+    cost += "" if whole.dollars is None else f" (${whole.dollars:.2f})"
     parts = [f"{len(checked)} row{'s' * (len(checked) != 1)}"]
     parts += [f"{done} done before"] if done else []
     parts += [f"{bad} cannot be rendered"] if bad else []
     parts += [f"{count} paid call{'s' * (count != 1)}, {cost}" if count else "nothing to pay"]
     parts += [f"{whole.owned} takes owned"] if whole.owned else []
+    shapes = {(one.size, one.frames, one.fps) for one in checked if one.frames}
+    for (width, height), frames, fps in shapes if len(shapes) == 1 else ():
+        parts += [f"{width}x{height}, {frames} frames at {float(fps):.6g} fps, {float(frames / fps):.2f} s"]
     return "; ".join(parts)
 
 
@@ -298,13 +313,15 @@ def _through(
 
 
 def _within(one: Checked) -> Any:
-    """The job, allowed to pay what was planned and no more."""
-    costs = [plan.to_pay_credits for _, plan in one.plans]
+    """The job, each of its paid steps allowed to pay what was planned and no more, whoever renders it."""
     assert one.job is not None
-    if not costs or None in costs:
+    if not one.plans:
         return one.job
-    most = max([0.01, *(cost for cost in costs if cost is not None)])
-    return one.job.model_copy(update={"policy": {**one.job.policy, "max_credits": most}})
+    costs = [plan.to_pay_credits for _, plan in one.plans]
+    most: dict[str, float] = {"max_seconds": max([1, *(ceil(plan.to_pay) for _, plan in one.plans)])}
+    if None not in costs:
+        most["max_credits"] = max([0.01, *(cost for cost in costs if cost is not None)])
+    return one.job.model_copy(update={"policy": {**one.job.policy, **most}})
 
 
 def _tell(
