@@ -375,7 +375,7 @@ def test_a_fault_of_the_database_is_no_answer(crew, hasty, monkeypatch):
         monkeypatch.setattr(durable.store, "stopped", stopped)
         serve(durable, worker(crew.folder), until_done="film")
         assert durable.status("film").batches[0].counts == {"done": 1}
-    assert len(asked) == 2
+    assert len(asked) > 1
 
 
 def test_another_version_leaves_rows_alone(crew, hasty):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,9 @@ from .work import render_row
 
 BATCH, MOST = "batch", "max_refusals"
 """What a queued job holds beside its row's own fields."""
+
+WORD = "word"
+"""In what a row came to: its outcome's own status, where the queue has another word for it."""
 
 
 def batch_name(template: str, outputs: str, jobs: Sequence[Job]) -> str:
@@ -62,21 +64,14 @@ def work_of(
         unfit: Called with why this machine can do no such row: it is left to others.
 
     """
-    holds: dict[str, threading.Event] = {}
-    guard = threading.Lock()
 
-    def work(told: dict[str, Any], over: threading.Event) -> dict[str, Any]:
+    def work(told: dict[str, Any], stop: Stop) -> dict[str, Any]:
         batch, most = str(told.pop(BATCH, "")), int(told.pop(MOST, MAX_REFUSALS))
         began = told.pop(BEGAN, None)
         job = Job.model_validate(told)
         if unfit is not None and not is_remote(job.outputs) and not Path(job.outputs).is_dir():
             unfit(f"The folder {job.outputs} is not there: make it, or mount the share")
             raise Interrupted("This worker has not the folder of results")
-        with guard:
-            hold = holds.setdefault(batch, threading.Event())
-            _forget(hold, durable, batch)
-        stop = Stop(over)
-        stop.hold, stop.detached = hold, True  # whoever ends a worker leaves what is paid running
         with opened(settings):
             outcome = render_row(job, settings, stop, _teller(tell, batch, job.row), began=began)
         if outcome.kind == LedgerError.__name__:  # the database's fault: the row is not over, and others go on with it
@@ -84,20 +79,9 @@ def work_of(
         if unfit is not None and outcome.kind == SettingsError.__name__:  # no key: it is the worker's, not the row's
             unfit(outcome.error)
             raise Interrupted(outcome.error)
-        outcome = _judged(durable, batch, most, outcome)
-        if outcome.halt:
-            with guard:  # in one go, or a row that begins in between would take it for a batch that goes on
-                hold.set()
-                durable.halt(batch, outcome.halt)
-        return ended(outcome, over=over.is_set())
+        return ended(_judged(durable, batch, most, outcome), over=stop.is_set())
 
     return work
-
-
-def _forget(hold: threading.Event, durable: Durable, batch: str) -> None:
-    """A batch that was let go on sends again."""
-    if hold.is_set() and not durable.store.stopped(batch):
-        hold.clear()
 
 
 def _teller(
@@ -116,14 +100,17 @@ def _judged(durable: Durable, batch: str, most: int, outcome: Outcome) -> Outcom
 
 
 def ended(outcome: Outcome, *, over: bool) -> dict[str, Any]:
-    """In the queue's words: a row that was not sent is "cancelled", one whose task runs on after its time "failed".
+    """In the queue's words: a row that the batch's stop kept from being sent, all or in part, is "cancelled".
+
+    One whose task runs on after its time has "failed".
 
     Args:
         over: This worker ends: what it did not send is left to others.
 
     """
-    told = outcome.model_dump(mode="json")
-    if outcome.status == "not sent":
+    told = outcome.model_dump(mode="json") | {WORD: outcome.status}
+    held = outcome.status == "left" and outcome.kind == Interrupted.__name__
+    if outcome.status == "not sent" or held:
         return {**told, "status": LEFT if over else CANCELLED, "exit_code": 1}
     if outcome.status == "left" and not over:
         return {**told, "status": "failed"}

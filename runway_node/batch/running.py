@@ -17,7 +17,7 @@ from ..models import Event
 from ..settings import Settings
 from .halting import Halting
 from .jobs import Job, Outcome
-from .work import failed, render_row, unforeseen
+from .work import failed, not_sent, render_row, unforeseen
 
 Told = queue.SimpleQueue["tuple[int, Event] | Outcome"]
 HEARD_EVERY = 0.1
@@ -37,8 +37,12 @@ def run_rows(
     stop: Stop,
     on_event: Callable[[int, Event], None],
     on_outcome: Callable[[Outcome], None],
+    most: int | None = None,
 ) -> str:
     """Render the rows; events and outcomes are told in the caller's thread.
+
+    Args:
+        most: Rows worked at a time; unset: `at_once`.
 
     Returns:
         Why the batch stopped sending, "" where it did not.
@@ -47,7 +51,7 @@ def run_rows(
     told: Told = queue.SimpleQueue()
     why, left = "", len(jobs)
     with opened(settings) as ledger:  # held open from the first row to the last
-        crew = _crew(jobs, settings, halting, stop, told, ledger.now())
+        crew = _crew(jobs, settings, halting, stop, told, ledger.now(), most or at_once(settings))
         while left:
             try:
                 what = told.get(timeout=HEARD_EVERY)
@@ -65,7 +69,7 @@ def run_rows(
 
 
 def _crew(
-    jobs: Sequence[Job], settings: Settings, halting: Halting, stop: Stop, told: Told, began: float
+    jobs: Sequence[Job], settings: Settings, halting: Halting, stop: Stop, told: Told, began: float, most: int
 ) -> list[threading.Thread]:
     """Threads at work, each on one row after another."""
     todo, guard = iter(jobs), threading.Lock()
@@ -77,7 +81,10 @@ def _crew(
             if job is None:
                 return
             try:
-                outcome = render_row(job, settings, stop, _teller(told, job.row), began=began)
+                outcome = (
+                    not_sent(job) if stop.hold.is_set()
+                    else render_row(job, settings, stop, _teller(told, job.row), began=began)
+                )  # fmt: skip
             except BaseException as error:  # noqa: BLE001 - a row without an end would be waited for for ever
                 outcome = failed(job.row, unforeseen(error))
             why = halting.judge(outcome)
@@ -85,7 +92,7 @@ def _crew(
                 stop.hold.set()
             told.put(outcome.model_copy(update={"halt": why}))
 
-    count = min(len(jobs), at_once(settings))
+    count = min(len(jobs), most)
     crew = [threading.Thread(target=work, name=f"runway-row-{number}", daemon=True) for number in range(count)]
     for thread in crew:
         thread.start()

@@ -49,8 +49,8 @@ def render_row(
         made = records.made(job.output, job.fingerprint)
         if made is not None:
             return kept(job, made)
-        if stop.is_set() or stop.hold.is_set():
-            return Outcome(row=job.row, status="not sent", error="the batch stopped before it")
+        if stop.is_set():
+            return not_sent(job)
         recipe = job.recipe(settings, stop)
         prompt = prompts(recipe)
         hashes = Hashes()
@@ -68,6 +68,11 @@ def render_row(
         made = _meanwhile(job) if isinstance(error, OSError) else None
         return failed(job.row, unforeseen(error), spent=meter.spent) if made is None else kept(job, made)
     return _done(job, rendered)
+
+
+def not_sent(job: Job) -> Outcome:
+    """A row that was not begun, for the batch stopped."""
+    return Outcome(row=job.row, status="not sent", error="the batch stopped before it")
 
 
 def _held(job: Job, error: Interrupted, meter: Meter) -> Outcome:

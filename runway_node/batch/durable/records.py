@@ -5,19 +5,22 @@ Nothing here touches a database or a clock.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ...engine import Stop
 
 Outcome = dict[str, Any]
 """What a row came to: "status" ("done", "failed", "left" or another word), "output", "error", "exit_code", and perhaps
 "halt": why the whole batch should stop sending."""
 
-Work = Callable[[dict[str, Any], threading.Event], Outcome]
-"""Does a row: gets its job and an event. Once that is set it leaves what is paid running, and answers "left" where the
-row is not over. It raises nothing for a row that failed."""
+Work = Callable[[dict[str, Any], "Stop"], Outcome]
+"""Does a row: gets its job and a stop. Once that is set it leaves what is paid running, and answers "left" where the
+row is not over; once its `hold` is, it sends nothing more and finishes what is under way. It raises nothing for a row
+that failed."""
 
 OnChange = Callable[[dict[str, Any]], None]
 """Told what a worker does, a "phase" and its facts; from several threads, but one after another."""

@@ -129,7 +129,14 @@ class Durable:
         return [{"row": row.number, "attempt": row.attempt, **(row.outcome or {}), "status": row.state} for row in rows]
 
     def cancel(self, batch: str) -> int:
-        """Begin nothing of a batch any more; what is under way is finished. How many rows will not be begun."""
+        """Send nothing of a batch any more; what is at the provider is finished. How many rows will not be begun.
+
+        Raises:
+            WrongUse: It is over.
+
+        """
+        if not self.status(batch).batches[0].open:
+            raise WrongUse(f"Batch {batch} is over: there is nothing to cancel", "See: runway-node batch status")
         return self._stop(batch, "cancelled", "")
 
     def halt(self, batch: str, reason: str) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ...engine import Stop
 from ...errors import Interrupted, LedgerError, RunwayNodeError
 from .queue import Left
 from .records import ALL, CANCELLED, DONE, FAILED, LEFT, OnChange, Outcome, Work, parts
@@ -131,6 +132,8 @@ class _Life:
         self.over = threading.Event()
         self._rows: set[str] = set()
         self._unclaimed: set[str] = set()
+        self._holds: dict[str, threading.Event] = {}
+        self._holding = threading.Lock()
         self._asking = threading.Lock()  # or each row that ends would have a session of its own for a moment
 
     def _alive(self, token: str) -> bool:
@@ -145,14 +148,17 @@ class _Life:
         try:
             if self.over.is_set():
                 raise Left
-            # Decided once: a row that was begun, and perhaps paid, is finished whatever happens to its batch.
+            # Decided once: what a row that was begun has paid is finished whatever happens to its batch.
             why = self._durable.queue.once("begin", lambda: self._durable.store.stopped(batch))
             if why is not None:
                 return {"status": CANCELLED, "output": None, "error": why, "exit_code": 1}
             self._tell({"phase": "begun", **facts})
-            outcome = self._do(job)
+            hold = self._heeded(batch)
+            outcome = self._do(job, hold)
             if outcome.get("halt"):
-                self._durable.halt(batch, str(outcome["halt"]))
+                with self._holding:  # in one go, or who looks in between takes it for a batch that goes on
+                    hold.set()
+                    self._durable.halt(batch, str(outcome["halt"]))
             self._tell({"phase": "ended", **facts, **outcome})
         except (Left, LedgerError, SQLAlchemyError) as error:
             self._tell({"phase": LEFT, **facts})
@@ -161,9 +167,20 @@ class _Life:
             self._rows.discard(name)
         return outcome
 
-    def _do(self, job: dict[str, Any]) -> Outcome:
+    def _heeded(self, batch: str) -> threading.Event:
+        """What is set as long as nothing of a batch is to be sent, as of now."""
+        with self._holding:
+            hold = self._holds.setdefault(batch, threading.Event())
+            hold.clear() if self._durable.store.stopped(batch) is None else hold.set()
+            return hold
+
+    def _do(self, job: dict[str, Any], hold: threading.Event) -> Outcome:
+        stop = Stop(self.over)
+        stop.hold, stop.detached = hold, True  # whoever ends a worker leaves what is paid running
         try:
-            outcome = self._work(job, self.over)
+            outcome = self._work(job, stop)
+            if outcome.get("halt"):  # at once: in any gap another row would be sent
+                hold.set()
         except Interrupted as error:
             raise Left from error
         except Exception as error:
@@ -183,9 +200,11 @@ class _Life:
         return not self.over.is_set()
 
     def look(self) -> None:
-        """Show oneself; put back the rows of who is gone, and our own that were never run."""
+        """Show oneself; hear of batches that were stopped; put back rows of who is gone, and ours that never ran."""
         durable, token = self._durable, self._token
         durable.store.beat(token, len(self._rows))
+        for batch in {parts(row)[0] for row in list(self._rows)}:
+            self._heeded(batch)
         held = durable.queue.held()
         for worker in self._dead({one.token for one in durable.store.workers()} | set(held)):
             self._put_back(worker, held.get(worker, []))
