@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
+import threading
+import time
 
 import pytest
 
@@ -156,6 +159,31 @@ def test_a_folder_in_the_output_s_place_is_told_before_anything_is_paid(desk):
     code, _ = desk(("a.mp4", "dusk"), flags=["--force"])
     assert code == 2, desk.noted
     assert desk.creates == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal to oneself")
+@pytest.mark.parametrize(("flags", "creates"), [((), 2), (("--on-interrupt", "detach"), 1), (("--engine", "dbos"), 1)])
+def test_ctrl_c_tells_what_it_cost_and_how_it_goes_on(desk, monkeypatch, flags, creates):
+    """A task is cancelled, or left where that is asked for or a queue has it; the same command then gives the film."""
+    monkeypatch.setattr("runway_node.cli.enqueue.LOOK_EVERY", 0.1)
+    monkeypatch.setattr("runway_node.batch.durable.queue.POLL", 0.05)
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 4})
+
+    def strike():
+        end = time.monotonic() + 60
+        while not desk.creates and time.monotonic() < end:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    code, results = desk(("a.mp4", "dusk"), flags=flags)
+    striker.join()
+    assert (code, results[0]["status"]) == (130, "left"), desk.noted
+    assert re.search(r"0 of 1 row done, 0 credits spent.*; the same command goes on with what is missing", desk.noted)
+    assert "worker" not in desk.noted
+    assert desk(("a.mp4", "dusk"), flags=flags)[0] == 0
+    assert desk.creates == creates
 
 
 def test_a_long_name_of_another_script(desk):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -36,9 +38,20 @@ def put(desk, *rows, batch="film"):
     return jobs
 
 
-def states(batch="film"):
+def status(batch=None):
     with Durable(load_settings()) as durable:
-        return [row.state for row in durable.status(batch).batches[0].rows]
+        return durable.status(batch)
+
+
+def states(batch="film"):
+    return [row.state for row in status(batch).batches[0].rows]
+
+
+def until(true):
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_rows_are_rendered(desk):
@@ -80,13 +93,16 @@ def test_detached(desk, rows):
     assert (desk.out / "a-dusk.mp4").exists()
 
 
-def test_rows_of_an_older_batch_are_told(desk):
-    """What an earlier command left in the queue is rendered too, and how to keep it from that is said."""
+def test_rows_of_an_older_batch_are_kept_back(desk):
+    """What an earlier command left in the queue is not paid for by this one, and how it goes on is said."""
     put(desk, ("b.mp4", "dusk"), batch="older")
     code, _ = desk(("a.mp4", "dusk"), flags=DBOS)
     assert code == 0, desk.noted
-    assert "Batch older has 1 rows in this queue" in desk.noted
-    assert "batch cancel older" in desk.noted
+    assert "Batch older, whose 1 row nobody works, is kept back" in desk.noted
+    assert desk.creates == 1
+    assert desk.program("batch", "resume", "older")[0] == 0
+    assert desk.program("worker", "--drain")[0] == 0
+    assert desk.creates == 2
 
 
 def test_a_clip_that_changed_in_the_queue_is_not_paid_for(desk):
@@ -154,6 +170,37 @@ def test_a_cancelled_batch_is_no_success(desk, monkeypatch):
     assert code == 1, results
     assert [row["status"] for row in results] == ["not sent", "not sent"]
     assert desk.creates == 0
+
+
+def test_a_cancel_holds_what_waits_for_a_slot(desk, monkeypatch):
+    """Rows that were begun but not sent are not sent; what is at the provider is finished; `resume` sends the rest."""
+    monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 5})
+    settings = load_settings()
+    put(desk, *(("a.mp4", f"dusk {number}") for number in range(3)))
+    with Durable(settings) as durable, ThreadPoolExecutor(1) as pool:
+        working = pool.submit(lambda: serve(durable, work_of(settings, durable), at_once=3, until_done="film"))
+        until(lambda: desk.creates == 1 and states().count("running") == 3)
+        assert durable.cancel("film") == 0
+        working.result()
+        assert sorted(states()) == ["cancelled", "cancelled", "done"]
+        assert (desk.creates, durable.resume("film")) == (1, 2)
+        desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 0})
+        serve(durable, work_of(settings, durable), at_once=3, until_done="film")
+    assert (states(), desk.creates) == (["done"] * 3, 3)
+
+
+def test_a_cancelled_batch_says_that_it_goes_on(desk):
+    """The same `render` lets it, and does not do so silently."""
+    put(desk, ("a.mp4", "dusk"))
+    words = ("render", desk.template, "--rows", desk.table(("a.mp4", "dusk")), "-o", desk.out, *DBOS)
+    desk.program(*words, "--detach")
+    name = next(one.id for one in status().batches if one.id != "film")
+    assert desk.program("batch", "cancel", name)[0] == 0
+    code, _, noted = desk.program(*words)
+    assert (code, f"Batch {name}, which was cancelled, goes on: 1 row enqueued" in noted) == (0, True)
+    code, _, noted = desk.program("batch", "cancel", name)
+    assert (code, "is over: there is nothing to cancel" in noted) == (2, True)
 
 
 def test_a_halted_batch_goes_on_in_the_same_worker(desk, monkeypatch):

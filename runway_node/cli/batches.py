@@ -115,13 +115,13 @@ def status(
 def cancel(
     which: Which = None, database: Database = None, json: flags.Json = False, debug: flags.Debug = False
 ) -> None:
-    """Begin nothing of a batch any more; what is under way is finished."""
+    """Send nothing of a batch any more; what is at the provider is finished and kept."""
     with reporting(json=json, debug=debug) as show:
         with _opened(database, which, lambda one: one.open and not one.stopped) as (durable, batch):
             dropped = durable.cancel(batch)
             going = durable.status(batch).batches[0].open
         show.result({"batch": batch, "cancelled": dropped, "open": going})
-        show.say(f"Batch {batch}: {dropped} rows will not be begun; {going} are under way and will be finished")
+        show.say(f"Batch {batch}: {rows(dropped)} will not be begun" + _begun(going))
 
 
 @app.command()
@@ -146,6 +146,17 @@ def forget(
             count = durable.forget(batch)
         show.result({"batch": batch, "forgotten": count})
         show.say(f"Batch {batch} is forgotten, {count} rows")
+
+
+def rows(count: int) -> str:
+    """So many rows, in words."""
+    return f"{count} row{'s' * (count != 1)}"
+
+
+def _begun(count: int) -> str:
+    if not count:
+        return ""
+    return f"; of {rows(count)} that were begun, what is at the provider is finished, and nothing more is sent"
 
 
 def worst(rows: tuple[Row, ...]) -> int:

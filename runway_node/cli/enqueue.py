@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunwayNodeError
+from .batches import rows
 from .output import Show
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def through_queue(
     *,
     stop: Stop,
     max_refusals: int,
+    most: int | None,
     detach: bool,
     on_event: Callable[[int, Event], None],
     on_outcome: Callable[[Outcome], None],
@@ -51,15 +53,17 @@ def through_queue(
     batch = batch_name(asked.source.name, asked.outputs, every)
     make_folder(asked.outputs)
     with Durable(asked.settings) as durable:
+        before = [one for one in durable.status().batches if one.id == batch and one.stopped]
         count = durable.enqueue(batch, queued(batch, jobs, max_refusals), anew=True)
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
-        show.note(f"Batch {batch}: {count} rows enqueued" + _helpers(durable, asked, detach=detach))
-        for line in () if detach or asked.settings.database_url else _others(durable, batch):
+        again = f", which was {before[0].stopped}, goes on" if before else ""
+        show.note(f"Batch {batch}{again}: {rows(count)} enqueued" + _helpers(durable, asked, detach=detach))
+        for line in () if detach or asked.settings.database_url else _held_back(durable, batch):
             show.note(line)
         if detach:
             return ""
         told: Told = queue.SimpleQueue()
-        with _worked_here(asked, batch, stop, told):
+        with _worked_here(asked, batch, most, stop, told):
             return _followed(durable, batch, {job.row for job in jobs}, stop, told, on_event, on_outcome)
 
 
@@ -67,21 +71,27 @@ def _helpers(durable: Durable, asked: Asked, *, detach: bool) -> str:
     if asked.settings.database_url is None:
         return "; nobody works them until there is one: runway-node worker" if detach else ", to be worked here"
     alive = sum(worker.alive for worker in durable.status().workers)
-    return f"; {alive} workers are there" if alive else "; no worker is there yet: start one with runway-node worker"
+    there = f"; {alive} worker{'s are' if alive > 1 else ' is'} there"
+    return there if alive else "; no worker is there yet: start one with runway-node worker"
 
 
-def _others(durable: Durable, batch: str) -> list[str]:
-    """What a worker in this process does beside its own batch: it takes what the queue has."""
-    going = [one for one in durable.status().batches if one.open and not one.stopped and one.id != batch]
+def _held_back(durable: Durable, batch: str) -> list[str]:
+    """Keep back older batches that nobody works: the worker in this process would pay for them too."""
+    found = durable.status()
+    going = [one for one in found.batches if one.open and not one.stopped and one.id != batch]
+    if any(worker.alive for worker in found.workers):
+        return []  # theirs: whoever waits for them wants them
+    for one in going:
+        durable.cancel(one.id)
     return [
-        f"Batch {one.id} has {one.open} rows in this queue, which are rendered too; if they should not be: "
-        f"runway-node batch cancel {one.id}"
+        f"Batch {one.id}, whose {rows(one.open)} nobody works, is kept back; it goes on with its own render command, "
+        f"or: runway-node batch resume {one.id}"
         for one in going
     ]
 
 
 @contextlib.contextmanager
-def _worked_here(asked: Asked, batch: str, stop: Stop, told: Told) -> Iterator[None]:
+def _worked_here(asked: Asked, batch: str, most: int | None, stop: Stop, told: Told) -> Iterator[None]:
     """A worker in a thread, where no other machine could be one."""
     if asked.settings.database_url is not None:
         yield
@@ -100,7 +110,7 @@ def _worked_here(asked: Asked, batch: str, stop: Stop, told: Told) -> Iterator[N
         try:
             with Durable(asked.settings) as durable:
                 doing = work_of(asked.settings, durable, hear)
-                serve(durable, doing, at_once=at_once(asked.settings), stop=stop, until_done=batch)
+                serve(durable, doing, at_once=most or at_once(asked.settings), stop=stop, until_done=batch)
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             failed.append(error)
             stop.detach()
@@ -139,16 +149,17 @@ def _followed(
                 on_outcome(outcome_of(row))
         if rows <= over or stopped:
             for number in sorted(rows - over):
-                on_outcome(_left(number, batch))
+                on_outcome(_left(number, batch, here=durable.store.file is not None))
             return found.reason
 
 
 def outcome_of(row: Row) -> Outcome:
     """What became of a queued row, as of any other."""
     from ..batch import Outcome
+    from ..batch.queued import WORD
 
     told: dict[str, Any] = {name: value for name, value in (row.outcome or {}).items() if name in Outcome.model_fields}
-    words = {"done": "done", "cancelled": "not sent"}
+    words = {"done": "done", "cancelled": (row.outcome or {}).get(WORD) or "not sent"}
     known = {"failed", "unknown", "refused", "invalid", "left"}
     status = words.get(row.state) or (row.state if row.state in known else "failed")
     plain = {name: value for name, value in told.items() if value is not None or name in {"cost", "spent"}}
@@ -157,8 +168,9 @@ def outcome_of(row: Row) -> Outcome:
     return Outcome.model_validate({**plain, "row": row.number, "status": status})
 
 
-def _left(number: int, batch: str) -> Outcome:
+def _left(number: int, batch: str, *, here: bool) -> Outcome:
     from ..batch.work import failed
 
-    error = RunwayNodeError("The row is left to the workers", f"See: runway-node batch status {batch}")
+    mend = "The same command goes on with it" if here else f"See: runway-node batch status {batch}"
+    error = RunwayNodeError("Stopped before the row was over" if here else "The row is left to the workers", mend)
     return failed(number, error).model_copy(update={"status": "left"})

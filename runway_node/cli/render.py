@@ -13,6 +13,7 @@ from ..errors import Interrupted, OverLimit, RunwayNodeError, WrongUse
 from . import flags
 from .asking import asked_for
 from .batches import Database
+from .batches import rows as rows_of
 from .order import detach_on_term
 from .output import Show, reporting
 
@@ -59,6 +60,16 @@ EngineName = Annotated[
         "--engine", metavar="threads|dbos", help="threads: this process. dbos: a durable queue, for many machines."
     ),
 ]
+AtOnce = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Rows at once in this process; unset: what keeps the slots busy.")
+]
+OnInterrupt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="cancel|detach",
+        help="What Ctrl-C does to tasks at the provider; unset: cancel. With --engine dbos they always run on.",
+    ),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="With --engine dbos: enqueue the rows, and do not wait.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all rows and tell what they cost; order nothing.")]
 MaxCreditsAll = Annotated[float | None, typer.Option(min=0, help="Credits that all rows together may order.")]
@@ -101,9 +112,10 @@ def render(
     template: TemplateFile, sets: Sets = None, rows: Rows = None, output: Out = None, media: Media = None,
     max_credits: MaxCreditsAll = None, max_seconds: MaxSeconds = None, max_refusals: MaxRefusals = 3,
     retry_refused: RetryRefused = False, anyway: Anyway = False, dry_run: DryRun = False,
-    engine: EngineName = "threads", database: Database = None, detach: Detach = False,
-    reorder: flags.Reorder = False, resubmit_ambiguous: flags.ResubmitAmbiguous = False,
-    force: flags.Force = False, json: flags.Json = False, debug: flags.Debug = False,
+    engine: EngineName = "threads", database: Database = None, detach: Detach = False, at_once: AtOnce = None,
+    on_interrupt: OnInterrupt = None, reorder: flags.Reorder = False,
+    resubmit_ambiguous: flags.ResubmitAmbiguous = False, force: flags.Force = False, json: flags.Json = False,
+    debug: flags.Debug = False,
 ) -> None:  # fmt: skip
     """Render a template, once or for every row of a table; again, and only what is missing is rendered."""
     with reporting(json=json, debug=debug) as show:
@@ -115,13 +127,10 @@ def render(
         from ..settings import load_settings
         from ..templates import load
 
-        if engine not in {"threads", "dbos"}:
-            raise WrongUse(f"--engine {engine!r} is neither threads nor dbos", "Leave it out for this machine alone")
-        if detach and engine != "dbos":
-            raise WrongUse("--detach leaves rows to workers, and there are none", "Add --engine dbos")
         over = {"database_url": database, "max_seconds": max_seconds}
         settings, stop = load_settings(**{name: value for name, value in over.items() if value}), Stop()
-        policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous}
+        _check_flags(engine, settings, detach=detach, at_once=at_once, on_interrupt=on_interrupt)
+        policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous, "on_interrupt": on_interrupt}
         given = {name: value for name, value in policy.items() if value}
         with detach_on_term(stop), hear_ctrl_c(stop):
             with opened(settings, create=False):  # a ledger that cannot be used is told once, not by each row
@@ -137,9 +146,24 @@ def render(
                 code = worst([one.outcome.exit_code for one in checked if one.outcome])
                 show.result({"rows": len(checked), **_facts(checked), "exit_code": code})
                 raise typer.Exit(code)
-            run = _through(show, asked, checked, max_refusals, queue=engine == "dbos", detach=detach)
+            run = _through(show, asked, checked, max_refusals, at_once, queue=engine == "dbos", detach=detach)
             outcomes, untold = _rendered(show, asked, checked, stop, run, table=rows is not None)
-        _tell(show, asked, outcomes, stop, untold, table=rows is not None)
+        _tell(show, asked, checked, outcomes, stop, untold, table=rows is not None)
+
+
+def _check_flags(
+    engine: str, settings: Settings, *, detach: bool, at_once: int | None, on_interrupt: str | None
+) -> None:
+    if engine not in {"threads", "dbos"}:
+        raise WrongUse(f"--engine {engine!r} is neither threads nor dbos", "Leave it out for this machine alone")
+    if on_interrupt not in {None, "cancel", "detach"}:
+        raise WrongUse(f"--on-interrupt {on_interrupt!r} is neither cancel nor detach", "Leave it out to cancel")
+    if detach and engine != "dbos":
+        raise WrongUse("--detach leaves rows to workers, and there are none", "Add --engine dbos")
+    if engine == "dbos" and on_interrupt == "cancel":
+        raise WrongUse("Rows in a queue run on after Ctrl-C", "Stop them with runway-node batch cancel")
+    if engine == "dbos" and at_once and (detach or settings.database_url):
+        raise WrongUse("This process does no row itself", "Give --at-once to runway-node worker")
 
 
 def _checked(show: Show, asked: Asked, stop: Stop) -> list[Checked]:
@@ -297,8 +321,9 @@ def _written(show: Show, results: Results | None) -> list[int]:
 
 
 def _through(
-    show: Show, asked: Asked, checked: list[Checked], max_refusals: int, *, queue: bool, detach: bool
-) -> Callable[..., str]:
+    show: Show, asked: Asked, checked: list[Checked], max_refusals: int, at_once: int | None, *, queue: bool,
+    detach: bool,
+) -> Callable[..., str]:  # fmt: skip
     """What renders jobs: the durable queue, or this process."""
     from functools import partial
 
@@ -306,10 +331,10 @@ def _through(
         from .enqueue import through_queue
 
         every = [one.job for one in checked if one.job is not None and one.job.fingerprint]
-        return partial(through_queue, show, asked, every, max_refusals=max_refusals, detach=detach)
+        return partial(through_queue, show, asked, every, max_refusals=max_refusals, most=at_once, detach=detach)
     from ..batch import Halting, run_rows
 
-    return partial(run_rows, settings=asked.settings, halting=Halting(max_refusals))
+    return partial(run_rows, settings=asked.settings, halting=Halting(max_refusals), most=at_once)
 
 
 def _within(one: Checked) -> Any:
@@ -325,8 +350,9 @@ def _within(one: Checked) -> Any:
 
 
 def _tell(
-    show: Show, asked: Asked, outcomes: list[Outcome], stop: Stop, untold: list[int], *, table: bool
-) -> None:
+    show: Show, asked: Asked, checked: list[Checked], outcomes: list[Outcome], stop: Stop, untold: list[int], *,
+    table: bool,
+) -> None:  # fmt: skip
     from ..batch import worst
     from ..batch.records import Records
     from ..batch.results import FILE
@@ -354,8 +380,23 @@ def _tell(
     if len(outcomes) < len(asked.rows):
         show.note(f"{len(asked.rows) - len(outcomes)} rows are left to workers: see runway-node batch status; the same "
                   f"command without --detach waits for them, and completes {FILE}")  # fmt: skip
-    cost = "the provider does not state what was spent" if spent is None else f"{spent:g} credits spent"
-    show.note(f"{done} of {len(asked.rows)} rows done, {cost}")
+    on = {"left", "not sent"} & {one.status for one in outcomes}
+    more = "; the same command goes on with what is missing" if on else ""
+    show.note(f"{done} of {rows_of(len(asked.rows))} done, {_spent(checked, outcomes)}{more}")
     show.say(where)
     if code:
         raise typer.Exit(code)
+
+
+def _spent(checked: list[Checked], outcomes: list[Outcome]) -> str:
+    """What the command was charged, and what it may have been beyond what the provider says."""
+    from ..models import sum_known
+
+    known = f"{sum(one.spent for one in outcomes if one.spent is not None):g} credits spent"
+    unsure = {one.row for one in outcomes if one.spent is None or one.status in {"left", "unknown"}}
+    if not unsure:
+        return known
+    planned = [plan.to_pay_credits for one in checked if one.row.number in unsure for _, plan in one.plans]
+    most = sum_known(planned)
+    more = "an unknown price" if most is None else f"up to {most:g} credits"
+    return f"{known}, and {more} for {rows_of(len(unsure))} whose cost the provider has not stated"
