@@ -24,7 +24,8 @@ from .places import Places, is_there
 from .problems import TemplateError, said
 from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
-from .template import Input, Node, Recipe, Ref
+from .template import Recipe
+from .wiring import Input, Node, Ref
 
 Span = tuple[int, int]
 

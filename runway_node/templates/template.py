@@ -10,16 +10,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from .declared import NAME, TYPES, Var, fill, uses, values_of
-from .places import Places, is_there, of_template
+from .places import Places, of_template
 from .problems import Place, TemplateError, nearest, said, told
 from .reading import MOST_BYTES, Lines, read
-from .steps import KINDS, AnyStep, Concat, Written
+from .steps import KINDS, AnyStep, Written
 from .values import Words
+from .wiring import Node, ids_of, node_of, ordered
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 MOST_STEPS = 500
@@ -44,43 +45,6 @@ class Template(Written):
     steps: list[AnyStep] = Field(min_length=1, max_length=MOST_STEPS)
     render: str | None = None
     """The id of the step whose clip is the result; unset: the last one."""
-
-
-class Ref(NamedTuple):
-    """Another step, by its place among the steps."""
-
-    number: int
-
-
-Input = Ref | Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A step and where its inputs come from.
-
-    Args:
-        number: Its place among the template's steps.
-        step: What it does.
-        inputs: What it is applied to; for a concat, all clips.
-        file: Another file or step that it uses: an overlay's picture, a sound.
-
-    """
-
-    number: int
-    step: Any
-    inputs: tuple[Input, ...]
-    file: Input | None = None
-
-    @property
-    def needs(self) -> list[int]:
-        """The nodes that its inputs are."""
-        return [one.number for one in (*self.inputs, self.file) if isinstance(one, Ref)]
-
-    @property
-    def place(self) -> Place:
-        """Where it stands in the template."""
-        return ("steps", self.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,14 +250,14 @@ def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Re
     if not isinstance(raw, list) or not 0 < len(raw) <= MOST_STEPS:
         raise TemplateError(f"steps is a list of 1 to {MOST_STEPS} steps", place=("steps",), hangs_on="nothing")
     steps = [_step(one, ("steps", number)) for number, one in enumerate(raw)]
-    ids = _ids(steps)
-    nodes = [_node(number, step, ids, files, there=there) for number, step in enumerate(steps)]
+    ids = ids_of(steps)
+    nodes = [node_of(number, step, ids, files, there=there) for number, step in enumerate(steps)]
     last = len(nodes) - 1
     if (wanted := tree.get("render")) is not None:
         if not isinstance(wanted, str) or wanted not in ids:
             raise TemplateError(f"there is no step {said(wanted)}{nearest(str(wanted), ids)}", place=("render",))
         last = ids[wanted]
-    return Recipe(nodes=_ordered(nodes, last), last=last, output=output, files=files, lines=lines)
+    return Recipe(nodes=ordered(nodes, last), last=last, output=output, files=files, lines=lines)
 
 
 def _one(kind: Any, raw: Any, place: Place) -> Any:
@@ -313,80 +277,3 @@ def _step(raw: Any, place: Place) -> Any:
         hint = nearest(str(kind), KINDS) or f"; there are {', '.join(KINDS)}"
         raise TemplateError(f"there is no step type {said(kind)}{hint}", place=(*place, "type"))
     return _one(KINDS[kind], raw, place)
-
-
-def _ids(steps: list[Any]) -> dict[str, int]:
-    ids: dict[str, int] = {}
-    for number, step in enumerate(steps):
-        if step.id is not None and step.id in ids:
-            raise TemplateError(f"the id {step.id} is steps[{ids[step.id]}]'s already", place=("steps", number, "id"))
-        if step.id is not None:
-            ids[step.id] = number
-    return ids
-
-
-def _node(number: int, step: Any, ids: dict[str, int], files: Places, *, there: bool) -> Node:
-    place: Place = ("steps", number)
-
-    def found(value: Any, *field: str | int) -> Input:
-        try:
-            return _input(value, ids, files, there=there)
-        except TemplateError as error:
-            raise TemplateError(error.what, error.mend, place=(*place, *field)) from None
-
-    if isinstance(step, Concat):
-        inputs = tuple(found(one, "in", index) for index, one in enumerate(step.source))
-    elif step.source is not None:
-        inputs = (found(step.source, "in"),)
-    elif number:
-        inputs = (Ref(number - 1),)
-    else:
-        raise TemplateError("in is missing: the first step has none before it", place=place, hangs_on="nothing")
-    file = getattr(step, "file", None)
-    return Node(number=number, step=step, inputs=inputs, file=None if file is None else found(file, "file"))
-
-
-def _input(value: Any, ids: dict[str, int], files: Places, *, there: bool) -> Input:
-    if isinstance(value, Path):
-        return value
-    if value in ids:
-        return Ref(ids[value])
-    path = files.find(value)
-    hint = nearest(value, ids)  # a typo is one before the files are there, too
-    if (there or hint) and not is_there(path):
-        raise TemplateError(f"there is no step and no file {said(value)}{hint}")
-    return path
-
-
-def _ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
-    """The nodes that the last one needs, each after those it needs itself.
-
-    Raises:
-        TemplateError: They go in a circle, or one leads nowhere.
-
-    """
-    order: list[Node] = []
-    state: dict[int, str] = {}
-
-    def visit(number: int) -> None:
-        if state.get(number) == "done":
-            return
-        if state.get(number) == "open":
-            raise TemplateError(
-                "the steps go in a circle here", "Let `in` name an earlier step", place=nodes[number].place,
-                hangs_on="wiring",
-            )  # fmt: skip
-        state[number] = "open"
-        for one in nodes[number].needs:
-            visit(one)
-        state[number] = "done"
-        order.append(nodes[number])
-
-    visit(last)
-    for node in nodes:
-        if node.number not in state:
-            raise TemplateError(
-                "nothing uses this step", "Name it in another step's `in`, or in `render`", place=node.place,
-                hangs_on="wiring",
-            )  # fmt: skip
-    return tuple(order)
