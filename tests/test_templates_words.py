@@ -228,8 +228,37 @@ def test_steps_follow_each_other(template):
 def test_a_missing_input_is_told_with_the_nearest_step(template, tmp_path):
     """A name that is neither a step's nor a file's is refused before anything is opened."""
     told = refusal(template, "{id: intro, type: trim, in: a.mp4}", "{type: concat, in: [intro, intor]}")
-    assert told.startswith(f"steps[1].in[1], line {FIRST + 1}: there is no step and no file 'intor'")
+    assert told.startswith(f"steps[1].in[1], line {FIRST + 1}: there is no step 'intor'; ")
     assert told.endswith("did you mean intro?")
+
+
+@pytest.mark.parametrize(
+    ("steps", "field", "told"),
+    [
+        (["{id: r1, type: trim, in: a.mp4}", "{id: r3, type: trim, in: a.mp4}", "{type: concat, in: [r1, r4]}"],
+         "in[1]", "there is no step 'r4'; did you mean r3?"),
+        (["{type: trim, in: a.mp4}", "{type: concat, in: [intro]}"],
+         "in[0]", "there is no step 'intro': none has an id. Write it as the `id` of the one that is meant"),
+        (["{id: one, type: trim, in: a.mp4}", "{type: trim, in: zzzz}"],
+         "in", "there is no step 'zzzz' among one. Write it as the `id` of the one that is meant"),
+        (["{id: one, type: trim, in: clp}"], "in", "there is no step 'clp'; did you mean ${clip}?"),
+        (["{id: one, type: trim, in: clip}"], "in", "there is no step 'clip'; did you mean ${clip}?"),
+        (["{id: one, type: trim, in: ones}"], "in", "there is no step 'ones' among one. Write it"),
+        (["{id: one, type: trim, in: a.mp4}", "{type: overlay, file: onee}"], "file", "there is no step 'onee'; did"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_no_step_is_told_where_it_stands(template, steps, field, told):
+    """What looks like no file is a step's name, before any file is there."""
+    last = len(steps) - 1
+    assert refusal(template, *steps).startswith(f"steps[{last}].{field}, line {FIRST + last}: {told}")
+
+
+def test_a_missing_file_is_told_with_the_nearest_file(template, tmp_path):
+    """What is neither a step nor a file, once files must be there, may be a typo in a file's name."""
+    (tmp_path / "music.wav").write_bytes(b"")
+    source = template('{type: audio, in: "${clip}", file: musik.wav}')
+    told = refusal(source.recipe, {"clip": Path("a.mp4"), "look": "", "long": 1})
+    assert told.endswith("there is no step and no file 'musik.wav'; did you mean music.wav?")
 
 
 @pytest.mark.parametrize("used", ["{prompt}x", "look.upper()", "1+1", "env.HOME", "look}${lok", "", " look", "a:-x"])

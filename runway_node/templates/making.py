@@ -20,8 +20,8 @@ from . import layers
 from .effects import grown, make_effect
 from .lineage import Lineage
 from .pieces import TOO_MANY, Piece, Readers, Stretch, bounded, cut, drawn, from_file, later, tried
-from .places import Places, is_there
-from .problems import TemplateError, said
+from .places import Places, is_there, no_file
+from .problems import TemplateError
 from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
 from .template import Recipe
@@ -337,10 +337,10 @@ def placed(name: Any, files: Places, *place: str | int) -> Path:
     """
     try:
         path = name if isinstance(name, Path) else files.find(name)
+        if not is_there(path):
+            raise no_file(name, path)
     except TemplateError as error:
-        raise TemplateError(error.what, error.mend, place=place) from None
-    if not is_there(path):
-        raise TemplateError(f"there is no file {said(str(name))}", "Check its name", place=place)
+        raise error.about(*place) from None
     return path
 
 

@@ -31,6 +31,10 @@ class TemplateError(WrongUse):
         super().__init__(what, mend)
         self.place, self.hangs_on = place, hangs_on
 
+    def about(self, *place: str | int) -> TemplateError:
+        """The same, about what stands at *place*."""
+        return TemplateError(self.what, self.mend, place=place, hangs_on=self.hangs_on)
+
     def at(self, place: Place, lines: Mapping[Place, int] | None = None) -> TemplateError:
         """The same, told with its place."""
         where = located(place, lines)
@@ -59,12 +63,18 @@ def located(place: Place, lines: Mapping[Place, int] | None = None) -> str:
     return ", ".join(part for part in (path, f"line {known}" if known else "") if part)
 
 
-def nearest(word: str, among: Iterable[str]) -> str:
-    """What to add to a message where one of *among* is like *word*, else ""."""
+def near(word: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The one of *among* that is most like *word*."""
     words = {one.lower(): one for one in among}
     begun = [one for one in words if len(word) > 2 and one.startswith(f"{word.lower()}.")]  # runway, for its only step
-    found = begun or difflib.get_close_matches(word.lower()[:100], words, n=1, cutoff=0.6)
-    return f"; did you mean {words[found[0]]}?" if found else ""
+    found = begun or difflib.get_close_matches(word.lower()[:100], words, n=1, cutoff=cutoff)
+    return words[found[0]] if found else None
+
+
+def nearest(word: str, among: Iterable[str]) -> str:
+    """What to add to a message where one of *among* is like *word*, else ""."""
+    found = near(word, among)
+    return f"; did you mean {found}?" if found else ""
 
 
 def listed(words: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from .problems import Place, TemplateError, nearest, said, told
 from .reading import MOST_BYTES, Lines, read
 from .steps import KINDS, AnyStep, Written
 from .values import Words
-from .wiring import Node, ids_of, node_of, ordered
+from .wiring import Known, Node, ids_of, node_of, ordered
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 MOST_STEPS = 500
@@ -236,10 +236,10 @@ def _depends(tree: Any, place: Place) -> bool:
 
 def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Recipe:
     """Check a filled tree, part by part, so that each error has its place."""
-    known = list(Template.model_fields)
+    fields = list(Template.model_fields)
     for name in tree:
-        if name not in known:
-            hint = nearest(name, known) or f"; there are {', '.join(known)}"
+        if name not in fields:
+            hint = nearest(name, fields) or f"; there are {', '.join(fields)}"
             raise TemplateError(f"there is no field {said(name)}{hint}", place=(name,), hangs_on="nothing")
     if tree.get("version") != 1 or isinstance(tree.get("version"), bool):
         raise TemplateError("version: 1 is missing, or another version is named", place=("version",))
@@ -250,13 +250,14 @@ def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Re
     if not isinstance(raw, list) or not 0 < len(raw) <= MOST_STEPS:
         raise TemplateError(f"steps is a list of 1 to {MOST_STEPS} steps", place=("steps",), hangs_on="nothing")
     steps = [_step(one, ("steps", number)) for number, one in enumerate(raw)]
-    ids = ids_of(steps)
-    nodes = [node_of(number, step, ids, files, there=there) for number, step in enumerate(steps)]
+    clips = [name for name, var in (tree.get("vars") or {}).items() if var["type"] == "path"]
+    known = Known(ids=ids_of(steps), vars=clips, files=files, there=there)
+    nodes = [node_of(number, step, known) for number, step in enumerate(steps)]
     last = len(nodes) - 1
     if (wanted := tree.get("render")) is not None:
-        if not isinstance(wanted, str) or wanted not in ids:
-            raise TemplateError(f"there is no step {said(wanted)}{nearest(str(wanted), ids)}", place=("render",))
-        last = ids[wanted]
+        if not isinstance(wanted, str) or wanted not in known.ids:
+            raise known.no_step(wanted).about("render")
+        last = known.ids[wanted]
     return Recipe(nodes=ordered(nodes, last), last=last, output=output, files=files, lines=lines)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .places import Places, is_there
-from .problems import Place, TemplateError, nearest, said
+from .places import Places, is_there, near_file
+from .problems import Place, TemplateError, listed, near, said
 from .steps import Concat
 
 
@@ -64,7 +65,60 @@ def ids_of(steps: list[Any]) -> dict[str, int]:
     return ids
 
 
-def node_of(number: int, step: Any, ids: dict[str, int], files: Places, *, there: bool) -> Node:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a step's `in` and `file` can name.
+
+    Args:
+        ids: Steps, by their names.
+        vars: Of files: their names are often written without `${}`.
+        files: Where files may be.
+        there: Whether they must be there.
+
+    """
+
+    ids: dict[str, int]
+    vars: Collection[str]
+    files: Places
+    there: bool
+
+    def input(self, value: Any, own: str | None) -> Input:
+        """What the step called *own* means by a name.
+
+        Raises:
+            TemplateError: It is no step's, and no file that is there.
+
+        """
+        if isinstance(value, Path):
+            return value
+        if value in self.ids:
+            return Ref(self.ids[value])
+        path = self.files.find(value)
+        # A typo is one before the files are there, too: what is like a step, or like no file.
+        plain, like = path.name == value and not path.suffix, self._like(value, own)
+        if is_there(path) or not (self.there or plain or like):
+            return path
+        if plain:
+            raise self.no_step(value, own)
+        like = like or near_file(path)
+        what = f"there is no step and no file {said(value)}"
+        raise TemplateError(f"{what}; did you mean {like}?" if like else what, "" if like else "Check its name")
+
+    def no_step(self, value: Any, own: str | None = None) -> TemplateError:
+        """The error for a name that is no step's."""
+        what, like = f"there is no step {said(value)}", self._like(str(value), own)
+        if like:
+            return TemplateError(f"{what}; did you mean {like}?")
+        what += f" among {listed(self.ids)}" if self.ids else ": none has an id"
+        return TemplateError(what, "Write it as the `id` of the one that is meant")
+
+    def _like(self, value: str, own: str | None) -> str | None:
+        words = {name: f"${{{name}}}" for name in self.vars} | {name: name for name in self.ids if name != own}
+        found = near(value, words, 0.6 if len(value) > 2 else 0.5)  # r4 for r3
+        return words[found] if found else None
+
+
+def node_of(number: int, step: Any, known: Known) -> Node:
     """A step with what its `in` and `file` name.
 
     Raises:
@@ -75,9 +129,9 @@ def node_of(number: int, step: Any, ids: dict[str, int], files: Places, *, there
 
     def found(value: Any, *field: str | int) -> Input:
         try:
-            return _input(value, ids, files, there=there)
+            return known.input(value, step.id)
         except TemplateError as error:
-            raise TemplateError(error.what, error.mend, place=(*place, *field)) from None
+            raise error.about(*place, *field) from None
 
     if isinstance(step, Concat):
         inputs = tuple(found(one, "in", index) for index, one in enumerate(step.source))
@@ -89,18 +143,6 @@ def node_of(number: int, step: Any, ids: dict[str, int], files: Places, *, there
         raise TemplateError("in is missing: the first step has none before it", place=place, hangs_on="nothing")
     file = getattr(step, "file", None)
     return Node(number=number, step=step, inputs=inputs, file=None if file is None else found(file, "file"))
-
-
-def _input(value: Any, ids: dict[str, int], files: Places, *, there: bool) -> Input:
-    if isinstance(value, Path):
-        return value
-    if value in ids:
-        return Ref(ids[value])
-    path = files.find(value)
-    hint = nearest(value, ids)  # a typo is one before the files are there, too
-    if (there or hint) and not is_there(path):
-        raise TemplateError(f"there is no step and no file {said(value)}{hint}")
-    return path
 
 
 def ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
