@@ -86,6 +86,7 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         ("{type: text, in: a.mp4, text: x, align: middle}", "align", "is not 'left', 'center' or 'right'"),
         ("{type: text, in: a.mp4, text: x, fro: 1s}", "fro", "did you mean for?"),
         ("{type: text, in: a.mp4, text: [x]}", "text", "is wrong"),
+        ("{type: text, in: a.mp4, text: x, fade: 1s, fade_out: 1s}", "fade", "it is `fade_in` and `fade_out` in one"),
         ("{type: overlay, in: a.mp4}", "", "file is missing"),
         ('{type: audio, in: "${clip}", mode: mix}', "mode", "a mix has a file"),
         ('{type: audio, in: "${clip}", mode: mute, file: "${clip}"}', "mode", "mute has neither"),

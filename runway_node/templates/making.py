@@ -21,7 +21,7 @@ from .effects import grown, make_effect
 from .lineage import Lineage
 from .pieces import TOO_MANY, Piece, Readers, Stretch, bounded, cut, drawn, from_file, later, tried
 from .places import Places, is_there, no_file
-from .problems import TemplateError
+from .problems import TemplateError, located
 from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
 from .template import Recipe
@@ -206,10 +206,13 @@ class Making:
         base = self.picture(piece)
         if isinstance(step, Text):
             font = None if step.font is None else placed(step.font, self.recipe.files, "font")
-            layer = layers.words(step, font, base.size)
+            layer, ink = layers.words(step, font, base.size)
+            self._tell(node, layers.beyond(ink, layers.corner(step.position, layer.size, base.size), base.size))
         else:
             assert isinstance(step, Overlay)
             layer = self._overlaid(node, step, base)
+        told = layers.too_long(step.fades, layers.shown(layer, step, piece)[1] / piece.fps)
+        self._tell(node, told and f"{told}, for which it is seen: they are shortened")
         return replace(piece, picture=layers.over(base, layer, step, piece))
 
     def _overlaid(self, node: Node, step: Overlay, base: Any) -> Any:
@@ -234,21 +237,27 @@ class Making:
         if node.file is None:
             own = self.sounds.clip(piece)
             sound = None if own is None else shaped(own, seconds, gain=step.gain, **fades)
+            length = seconds
         else:
-            sound = self._laid(node.file, step, seconds, fades)
+            sound, length = self._laid(node.file, step, seconds, fades)
             own = self.sounds.clip(piece) if step.mode == "mix" else None
             if own is not None:
                 sound = mixed([(shaped(own, seconds, gain=step.own_gain), Fraction(0)), (sound, Fraction(0))], seconds)
+        told = "" if sound is None else layers.too_long((step.fade_in, step.fade_out), length)
+        self._tell(node, told and f"{told} of sound: it is never heard in full")
         if sound is None:
-            self.warnings.append("the clip has no sound: nothing was done to it")
+            self._tell(node, "the clip has no sound: nothing was done to it")
         elif step.loudness is not None:
             sound, heard = self.sounds.levelled(sound, seconds, step.loudness)
-            if not heard:
-                self.warnings.append("the sound is silent: its loudness was left alone")
+            self._tell(node, "" if heard else "the sound is silent: its loudness was left alone")
         return replace(piece, sound=sound)
 
-    def _laid(self, file: Input, step: Audio, seconds: Fraction, fades: dict[str, Fraction]) -> Any:
-        """The file's sound, laid under the whole clip from `at` on."""
+    def _tell(self, node: Node, what: str) -> None:
+        """Note what a person should know of a step, if anything."""
+        self.warnings += [f"{located(node.place, self.recipe.lines)}: {what}"] if what else []
+
+    def _laid(self, file: Input, step: Audio, seconds: Fraction, fades: dict[str, Fraction]) -> tuple[Any, Fraction]:
+        """The file's sound, laid under the whole clip from `at` on; and for how long it is heard."""
         sound = self.sounds.clip(self._done[file.number]) if isinstance(file, Ref) else self.sounds.file(file)
         if sound is None:
             raise TemplateError("that step's clip has no sound", place=("file",))
@@ -258,7 +267,7 @@ class Making:
         if step.loop:
             sound = looped(sound, most)
         length = min(most, Fraction(sound.duration))
-        return mixed([(shaped(sound, length, gain=step.gain, **fades), step.at)], seconds)
+        return mixed([(shaped(sound, length, gain=step.gain, **fades), step.at)], seconds), length
 
     def _effect(self, step: Effect, piece: Piece) -> Piece:
         effect = make_effect(step.name, step.fields)
