@@ -16,7 +16,7 @@ from ..planning import Plan
 from ..settings import Provider, Settings
 from ..storage import is_remote
 from ..templates import Looked, Places, Source, TemplateError, look
-from .jobs import Hashes, Job, Outcome, files_of, fingerprint, jsonable
+from .jobs import Hashes, Job, Outcome, brought, files_of, fingerprint, jsonable
 from .names import collisions, output_name
 from .records import Records
 from .results import FILE
@@ -147,7 +147,7 @@ def _named(asked: Asked, row: Row, inputs: set[Input]) -> Checked:
             outputs=asked.outputs, output=name, fingerprint="", policy=asked.policy, force=asked.force,
         )  # fmt: skip
     except RunwayNodeError as error:
-        return _wrong(row, error)
+        return _wrong(row, asked.source.by_var(error))
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         return _wrong(row, unforeseen(error))
     return Checked(row=row, job=job)
@@ -179,8 +179,8 @@ def _looked(
     job = checked.job
     assert job is not None
     try:
-        recipe = job.recipe(asked.settings, stop)
         values = asked.source.values(job.values, Places(base=job.folder, anywhere=True))
+        recipe = asked.source.recipe(brought(values, asked.settings, stop))
         job = job.model_copy(update={"fingerprint": fingerprint(asked.source, values, recipe, hashes)})
         record = records.made(job.output, job.fingerprint)
         if record is not None:
@@ -199,7 +199,7 @@ def _looked(
         if over:
             raise OverLimit(over, "Raise the limit, or shorten the clip")
     except RunwayNodeError as error:
-        return _wrong(checked.row, error)
+        return _wrong(checked.row, asked.source.by_var(error))
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         return _wrong(checked.row, unforeseen(error))
     return replace(checked, job=job, plans=looked.plans, frames=looked.frames, warnings=looked.warnings)

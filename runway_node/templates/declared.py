@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .problems import Place, TemplateError, listed, nearest, said
+from .problems import Place, TemplateError, listed, near, nearest, said
 from .values import Color, Duration, color, file, seconds, written
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
@@ -202,8 +202,9 @@ def values_of(declared: Mapping[str, Any], given: Mapping[str, Any], *, loose: b
         value = given.get(name)
         empty = value is None or (value == "" and (var.type != "string" or var.default is not None))
         if empty and var.default is None:
-            hint = nearest(name, [other for other in given if other not in declared]) if loose else ""
-            raise TemplateError(f"the var {name} has no value{hint.replace('did you mean', 'is it') if hint else ''}")
+            other = near(name, [other for other in given if other not in declared]) if loose else None
+            what, mend = f"the var {name} has no value", f"Give it one, such as --set {name}=..."
+            raise TemplateError(f"{what}; is it {other}?", "") if other else TemplateError(what, mend)
         try:
             found[name] = var.check(var.default if empty else value)
         except ValueError as error:

@@ -21,7 +21,7 @@ from .effects import grown, make_effect
 from .lineage import Lineage
 from .pieces import TOO_MANY, Piece, Readers, Stretch, bounded, cut, drawn, from_file, later, tried
 from .places import Places, is_there, no_file
-from .problems import TemplateError, located
+from .problems import TemplateError, about
 from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
 from .template import Recipe
@@ -96,13 +96,14 @@ class Making:
         return self._done[number]
 
     def _node(self, node: Node) -> Piece:
-        step, pieces = node.step, [self._piece(one) for one in node.inputs]
+        step = node.step
         if isinstance(step, Concat):
-            return self._concat(step, pieces)
-        piece = pieces[0]
+            return self._concat(step, [self._piece(one, "in", number) for number, one in enumerate(node.inputs)])
+        piece = self._piece(node.inputs[0], "in")
         if isinstance(step, Trim):
             return cut(piece, *span_of(Range(start=step.start, end=step.end, duration=step.duration), piece))
-        span = None if step.range is None else span_of(step.range, piece)
+        with about("range"):
+            span = None if step.range is None else span_of(step.range, piece)
         if step.type == "runway.video_to_video":
             return self._transformed(node, piece, span)
         if span is None:
@@ -153,13 +154,14 @@ class Making:
         assert isinstance(step, Effect)
         return self._effect(step, piece)
 
-    def _piece(self, one: Input) -> Piece:
-        return self._done[one.number] if isinstance(one, Ref) else from_file(one, self._look(one))
-
-    def _look(self, path: Path) -> Probe:
-        if path not in self._probed:
-            self._probed[path] = probe(path)
-        return self._probed[path]
+    def _piece(self, one: Input, *place: str | int) -> Piece:
+        """The clip that a step's field at *place* names."""
+        if isinstance(one, Ref):
+            return self._done[one.number]
+        with about(*place):
+            if one not in self._probed:
+                self._probed[one] = probe(one)
+            return from_file(one, self._probed[one])
 
     def picture(self, piece: Piece) -> Any:
         """The piece's pictures as a moviepy clip."""
@@ -211,7 +213,9 @@ class Making:
         else:
             assert isinstance(step, Overlay)
             layer = self._overlaid(node, step, base)
-        told = layers.too_long(step.fades, layers.shown(layer, step, piece)[1] / piece.fps)
+        with about("at"):
+            seconds = layers.shown(layer, step, piece)[1] / piece.fps
+        told = layers.too_long(step.fades, seconds)
         self._tell(node, told and f"{told}, for which it is seen: they are shortened")
         return replace(piece, picture=layers.over(base, layer, step, piece))
 
@@ -223,7 +227,7 @@ class Making:
         if isinstance(node.file, Path) and layers.is_picture(node.file):
             return layers.still(node.file, step, base.size)
         assert node.file is not None
-        clip = self.picture(self._piece(node.file))
+        clip = self.picture(self._piece(node.file, "file"))
         if step.width is not None:
             width = max(2, round(pixels(step.width, int(base.size[0]))))
             clip = clip.with_effects([vfx.Resize(width=width)])
@@ -254,11 +258,12 @@ class Making:
 
     def _tell(self, node: Node, what: str) -> None:
         """Note what a person should know of a step, if anything."""
-        self.warnings += [f"{located(node.place, self.recipe.lines)}: {what}"] if what else []
+        self.warnings += [f"{self.recipe.where(node)}: {what}"] if what else []
 
     def _laid(self, file: Input, step: Audio, seconds: Fraction, fades: dict[str, Fraction]) -> tuple[Any, Fraction]:
-        """The file's sound, laid under the whole clip from `at` on; and for how long it is heard."""
-        sound = self.sounds.clip(self._done[file.number]) if isinstance(file, Ref) else self.sounds.file(file)
+        """The file's sound, laid under the whole clip from `at` on, and how long it is."""
+        with about("file"):
+            sound = self.sounds.clip(self._done[file.number]) if isinstance(file, Ref) else self.sounds.file(file)
         if sound is None:
             raise TemplateError("that step's clip has no sound", place=("file",))
         if step.at >= seconds:
@@ -322,11 +327,12 @@ def span_of(part: Range, piece: Piece) -> Span:
     first = piece.frame(part.start)
     end = part.end if part.end is not None else None if part.duration is None else part.start + part.duration
     last = piece.frames if end is None else piece.frame(end)
-    ends = f"the clip ends at {float(piece.seconds):g} s"
+    ends, mend = f"the clip ends at {float(piece.seconds):g} s", "Choose a part of the clip"
     if first >= piece.frames:
-        raise TemplateError(f"it begins at {float(part.start):g} s, {ends}", "Choose a part of the clip")
+        raise TemplateError(f"it begins at {float(part.start):g} s, {ends}", mend, place=("start",))
     if last > piece.frames:
-        raise TemplateError(f"it ends at {float(end or 0):g} s, {ends}", "Choose a part of the clip")
+        field = "duration" if part.end is None else "end"
+        raise TemplateError(f"it ends at {float(end or 0):g} s, {ends}", mend, place=(field,))
     if first >= last:
         raise TemplateError("there is no frame in it", "Make it longer")
     return first, last
@@ -344,12 +350,10 @@ def placed(name: Any, files: Places, *place: str | int) -> Path:
         TemplateError: It lies elsewhere, or is not there; with the field's place in the step.
 
     """
-    try:
+    with about(*place):
         path = name if isinstance(name, Path) else files.find(name)
         if not is_there(path):
-            raise no_file(name, path)
-    except TemplateError as error:
-        raise error.about(*place) from None
+            raise no_file(path)
     return path
 
 

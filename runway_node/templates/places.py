@@ -85,10 +85,10 @@ def near_file(path: Path) -> str | None:
     return near(path.name, names)
 
 
-def no_file(name: object, path: Path) -> TemplateError:
+def no_file(path: Path) -> TemplateError:
     """The error for a file that is not there."""
     found = near_file(path)
-    what = f"there is no file {said(str(name))} in {path.parent}"
+    what = f"there is no file {said(path.name)} in {path.parent}"
     return TemplateError(f"{what}; did you mean {found}?" if found else what, "" if found else "Check its name")
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import WrongUse
+from ..errors import SourceError, StepError, WrongUse
 
 HangsOn = Literal["here", "wiring", "nothing"]
 """Which vars could mend an error: those used at its place, those that name a step's inputs, or none."""
@@ -35,9 +36,9 @@ class TemplateError(WrongUse):
         """The same, about what stands at *place*."""
         return TemplateError(self.what, self.mend, place=place, hangs_on=self.hangs_on)
 
-    def at(self, place: Place, lines: Mapping[Place, int] | None = None) -> TemplateError:
+    def at(self, place: Place, lines: Mapping[Place, int] | None = None, file: str = "") -> TemplateError:
         """The same, told with its place."""
-        where = located(place, lines)
+        where = located(place, lines, file)
         what = f"{where}: {self.what}" if where else self.what
         return TemplateError(what, self.mend, place=place, hangs_on=self.hangs_on)
 
@@ -56,11 +57,23 @@ class Unfit(ValueError):
         self.place, self.hangs_on = place, hangs_on
 
 
-def located(place: Place, lines: Mapping[Place, int] | None = None) -> str:
-    """Such as "steps[2].transition.duration, line 14"; the line is that of the nearest thing that was written."""
+@contextlib.contextmanager
+def about(*place: str | int) -> Iterator[None]:
+    """Have what is wrong within told of what stands at *place*."""
+    try:
+        yield
+    except TemplateError as error:
+        raise error.about(*place, *error.place) from error
+    except (SourceError, StepError) as error:
+        raise TemplateError(error.what, error.mend, place=place) from error
+
+
+def located(place: Place, lines: Mapping[Place, int] | None = None, file: str = "") -> str:
+    """Such as "t.yaml: steps[2].transition.duration, line 14": the line of the nearest thing that was written."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     known = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None) if lines else None
-    return ", ".join(part for part in (path, f"line {known}" if known else "") if part)
+    where = ", ".join(part for part in (path, f"line {known}" if known else "") if part)
+    return f"{file}: {where}" if file and where else where
 
 
 def near(word: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -7,16 +7,17 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from ..errors import RunwayNodeError
 from .declared import NAME, TYPES, Var, fill, uses, values_of
-from .places import Places, of_template
-from .problems import Place, TemplateError, nearest, said, told
+from .places import Places, is_there, no_file, of_template
+from .problems import Place, TemplateError, located, nearest, said, told
 from .reading import MOST_BYTES, Lines, read
 from .steps import KINDS, AnyStep, Written
 from .values import Words
@@ -56,6 +57,7 @@ class Recipe:
     output: Output
     files: Places
     lines: Lines = field(repr=False, default_factory=dict)
+    file: str = ""
 
     def leading_to(self, number: int, made: Collection[int] = ()) -> list[Node]:
         """The nodes that one needs, itself the last, in order; not those that are *made*, nor what only these need."""
@@ -81,7 +83,11 @@ class Recipe:
 
     def wrong(self, node: Node, error: TemplateError, *more: str | int) -> TemplateError:
         """The error, told with the step's place."""
-        return error.at((*node.place, *more, *error.place), self.lines)
+        return error.at((*node.place, *more, *error.place), self.lines, self.file)
+
+    def where(self, node: Node) -> str:
+        """A step's place, for what is told of it."""
+        return located(node.place, self.lines, self.file)
 
 
 class Source:
@@ -90,15 +96,16 @@ class Source:
     Args:
         text: YAML or JSON.
         folder: Where the files that it names are.
-        name: What it is called in messages.
+        name: What outputs are named by.
+        file: Whose lines the lines are that are told once there are values: of rows, there are others.
 
     Raises:
         TemplateError: It cannot be used, whatever the values; with path and line.
 
     """
 
-    def __init__(self, text: str, folder: Path, name: str = "template") -> None:
-        self.text, self.folder, self.name = text, folder, name
+    def __init__(self, text: str, folder: Path, name: str = "template", file: str = "") -> None:
+        self.text, self.folder, self.name, self.file = text, folder, name, file
         self.tree, self.lines = read(text)
         if not isinstance(self.tree, dict):
             raise TemplateError("A template is a mapping, with version, vars and steps")
@@ -117,9 +124,10 @@ class Source:
         """
         try:
             tree = fill(self.tree, values)
-            return _recipe(tree, self.lines, of_template(self.folder), there=there)
+            recipe = _recipe(tree, self.lines, of_template(self.folder), there=there)
         except TemplateError as error:
-            raise error.at(error.place, self.lines) from None
+            raise error.at(error.place, self.lines, self.file) from None
+        return replace(recipe, file=self.file)
 
     def values(self, given: Mapping[str, Any], places: Places, *, loose: bool = False) -> dict[str, Any]:
         """A value for each var; files are looked for in *places*, default ones beside the template.
@@ -130,10 +138,13 @@ class Source:
         """
         found = values_of(self.vars, given, loose=loose)
         for name, var in self.vars.items():
-            if var.type == "path" and not isinstance(found[name], Path):
+            if var.type == "path":
                 own = given.get(name) in {None, ""}
                 try:
-                    found[name] = (of_template(self.folder) if own else places).value(found[name])
+                    if not isinstance(found[name], Path):
+                        found[name] = (of_template(self.folder) if own else places).value(found[name])
+                    if isinstance(found[name], Path) and not is_there(found[name]):
+                        raise no_file(found[name])
                 except TemplateError as error:
                     raise TemplateError(f"{name}: {error.what}", error.mend) from None
         return found
@@ -175,7 +186,15 @@ class Source:
             steps = [step for step in self.tree["steps"] if isinstance(step, dict)]
             wiring = [self.tree.get("render"), [(step.get("in"), step.get("file")) for step in steps]]
             return bool(texts & uses(json.dumps(wiring)))
-        return error.hangs_on == "here" and _depends(self.tree, error.place)
+        return error.hangs_on == "here" and bool(_used(self.tree, error.place))
+
+    def by_var(self, error: RunwayNodeError) -> RunwayNodeError:
+        """The error with the vars in front whose values it is about: the one, or those at its very place."""
+        place = error.place if isinstance(error, TemplateError) else ()
+        names = sorted(_used(self.tree, place)) if place else []
+        if not names or (len(names) > 1 and len(place) <= len(("steps", 0))):
+            return error
+        return TemplateError(f"{', '.join(names)}: {error.what}", error.mend)
 
     @property
     def digest(self) -> str:
@@ -201,7 +220,7 @@ def load(path: Path) -> Source:
     except UnicodeDecodeError:
         raise TemplateError(f"{path} is not UTF-8 text", "Save it as UTF-8") from None
     try:
-        return Source(text, path.absolute().parent, path.stem)
+        return Source(text, path.absolute().parent, path.stem, path.name)
     except TemplateError as error:
         raise TemplateError(f"{path.name}: {error.what}", error.mend, place=error.place) from None
 
@@ -224,14 +243,14 @@ def _sample(var: Any) -> Any:
     return Fraction(least) if var.type == "duration" else least
 
 
-def _depends(tree: Any, place: Place) -> bool:
-    """Whether what stands at *place* uses a var anywhere."""
+def _used(tree: Any, place: Place) -> set[str]:
+    """The vars that what stands at *place* uses anywhere."""
     for part in place:
         try:
             tree = tree[part]
         except (KeyError, IndexError, TypeError):
-            return False  # what is not there needs no value
-    return bool(uses(json.dumps(tree)))
+            return set()  # what is not there needs no value
+    return uses(json.dumps(tree))
 
 
 def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Recipe:

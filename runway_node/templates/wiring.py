@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .places import Places, is_there, near_file
-from .problems import Place, TemplateError, listed, near, said
+from .problems import Place, TemplateError, about, listed, near, said
 from .steps import Concat
 
 
@@ -128,10 +128,8 @@ def node_of(number: int, step: Any, known: Known) -> Node:
     place: Place = ("steps", number)
 
     def found(value: Any, *field: str | int) -> Input:
-        try:
+        with about(*place, *field):
             return known.input(value, step.id)
-        except TemplateError as error:
-            raise error.about(*place, *field) from None
 
     if isinstance(step, Concat):
         inputs = tuple(found(one, "in", index) for index, one in enumerate(step.source))
