@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ValidationError
 
 from ..errors import SourceError, StepError, WrongUse
+from ..models.words import complaint
 
 HangsOn = Literal["here", "wiring", "nothing"]
 """Which vars could mend an error: those used at its place, those that name a step's inputs, or none."""
@@ -132,8 +133,10 @@ def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place 
         choices = first["ctx"]["expected"]
         hint = nearest(str(given), re.findall("'(.*?)'", choices))
         what = f"{said(given)} is not {choices}{hint}"
+    elif given == "" and name == "string_too_short":
+        what = "it is empty"
     elif name != "value_error":
-        what = f"{said(given)} is wrong: {what[0].lower()}{what[1:]}"
+        what = f"{said(given)} is wrong: {complaint(first)}"
     elif isinstance(unfit := first["ctx"]["error"], Unfit):
         here, hangs_on = (*here, *unfit.place), unfit.hangs_on
     return TemplateError(what, place=here, hangs_on=hangs_on)
