@@ -45,3 +45,10 @@ def test_a_missing_column_is_told_once(desk):
         " ".join(desk.noted.split())
     )
     assert desk.noted.count("clip=") == 1
+
+
+def test_a_row_over_a_limit_has_one_mend(desk):
+    """What raises the limit is told once."""
+    desk(("a.mp4", "dusk"), flags=["--dry-run", "--max-seconds", "1"])
+    (line,) = (line for line in desk.noted.splitlines() if line.startswith("row 1: "))
+    assert line.count("Raise") + line.count("raise") == 1

@@ -197,7 +197,7 @@ def _looked(
         looked: Looked = look(recipe, asked.settings, **asked.policy)
         over = next((plan.over for _, plan in looked.plans if plan.over), "")
         if over:
-            raise OverLimit(over, "Raise the limit, or shorten the clip")
+            raise OverLimit(over)  # with its mend
     except RunwayNodeError as error:
         return _wrong(checked.row, asked.source.by_var(error))
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
