@@ -47,13 +47,14 @@ def through_queue(
     """
     from ..batch.durable import Durable
     from ..batch.queued import batch_name, make_folder, queued
+    from ..models.words import counted
 
     batch = batch_name(asked.source.name, asked.outputs, every)
     make_folder(asked.outputs)
     with Durable(asked.settings) as durable:
         count = durable.enqueue(batch, queued(batch, jobs, max_refusals), anew=True)
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
-        show.note(f"Batch {batch}: {count} rows enqueued" + _helpers(durable, asked, detach=detach))
+        show.note(f"Batch {batch}: {counted(count, 'row')} enqueued" + _helpers(durable, asked, detach=detach))
         for line in () if detach or asked.settings.database_url else _others(durable, batch):
             show.note(line)
         if detach:
@@ -72,9 +73,11 @@ def _helpers(durable: Durable, asked: Asked, *, detach: bool) -> str:
 
 def _others(durable: Durable, batch: str) -> list[str]:
     """What a worker in this process does beside its own batch: it takes what the queue has."""
+    from ..models.words import counted
+
     going = [one for one in durable.status().batches if one.open and not one.stopped and one.id != batch]
     return [
-        f"Batch {one.id} has {one.open} rows in this queue, which are rendered too; if they should not be: "
+        f"Batch {one.id} has {counted(one.open, 'row')} in this queue, rendered too; if that should not be: "
         f"runway-node batch cancel {one.id}"
         for one in going
     ]

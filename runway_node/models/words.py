@@ -1,4 +1,4 @@
-"""What a value must be, in our words where pydantic found it wrong: whoever reads it knows YAML or a flag, no type."""
+"""Words of ours that stand in many places: what a value must be where pydantic found it wrong, and counts of things."""
 
 from __future__ import annotations
 
@@ -34,3 +34,8 @@ def complaint(found: Mapping[str, Any]) -> str:
     """What is wrong, for a line that names the field: such as "it must be a number"."""
     said = wanted(found)
     return f"it must be {said}" if found["type"] in _WANTED or found["type"] == "string_pattern_mismatch" else said
+
+
+def counted(count: int, noun: str) -> str:
+    """Such as "1 row" and "2 rows"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
