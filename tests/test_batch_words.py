@@ -52,3 +52,22 @@ def test_a_row_over_a_limit_has_one_mend(desk):
     desk(("a.mp4", "dusk"), flags=["--dry-run", "--max-seconds", "1"])
     (line,) = (line for line in desk.noted.splitlines() if line.startswith("row 1: "))
     assert line.count("Raise") + line.count("raise") == 1
+
+
+def test_a_check_shows_the_vars(desk):
+    """Their types, defaults and bounds; and that no file was looked at."""
+    vars_ = "  clip: {type: path}\n  n: {type: integer, min: 1, max: 9, default: 3}\n  s: {type: duration, min: 1m}\n"
+    text = desk.template.read_text().replace("  clip: {type: path}\n", vars_)
+    desk.template.write_text(text)
+    code, said, _ = desk.program("template", "check", desk.template)
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    assert code == 0
+    assert {"clip path must be given", "n integer 3 1 to 9", "s duration must be given 60 s or more"} <= set(lines)
+    assert lines[-1] == "look.yaml is right; no file was looked at, render --dry-run does that"
+
+
+def test_one_row_is_told_in_the_singular(desk):
+    """A row is one row, a call one call."""
+    desk(("a.mp4", "dusk"))
+    assert "1 row; 1 paid call, 56 credits" in desk.noted
+    assert "1 of 1 row done" in desk.noted

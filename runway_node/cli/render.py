@@ -85,14 +85,14 @@ def check(template: TemplateFile, json: flags.Json = False, debug: flags.Debug =
 
         source = load(template)
         show.result({"vars": {name: var.model_dump(mode="json") for name, var in source.vars.items()}})
-        heads = ("var", "type", "unless given", "")
+        heads = ("var", "type", "unless given", "may be", "")
         show.table(heads, [_var(name, var) for name, var in source.vars.items()])
-        show.say(f"{template.name} is right")
+        show.say(f"{template.name} is right; no file was looked at, render --dry-run does that")
 
 
 def _var(name: str, var: Any) -> tuple[str, ...]:
-    default = "must be given" if var.default is None else str(var.default)
-    return name, var.type, default, var.description
+    default = "must be given" if var.default is None else var.shown(var.default)
+    return name, var.type, default, var.bounds, var.description
 
 
 def render(
@@ -219,15 +219,17 @@ def _table(show: Show, checked: list[Checked]) -> None:
 
 
 def _summary(checked: list[Checked], whole: Price) -> str:
+    from ..models.words import counted
+
     done = sum(one.outcome is not None and one.outcome.status == "done" for one in checked)
     bad = sum(one.outcome is not None and one.outcome.status != "done" for one in checked)
     count = sum(whole.pays.values())
     cost = "at an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
-    parts = [f"{len(checked)} row{'s' * (len(checked) != 1)}"]
+    parts = [counted(len(checked), "row")]
     parts += [f"{done} done before"] if done else []
     parts += [f"{bad} cannot be rendered"] if bad else []
-    parts += [f"{count} paid call{'s' * (count != 1)}, {cost}" if count else "nothing to pay"]
-    parts += [f"{whole.owned} takes owned"] if whole.owned else []
+    parts += [f"{counted(count, 'paid call')}, {cost}" if count else "nothing to pay"]
+    parts += [f"{counted(whole.owned, 'take')} owned"] if whole.owned else []
     return "; ".join(parts)
 
 
@@ -314,6 +316,7 @@ def _tell(
     from ..batch.records import Records
     from ..batch.results import FILE
     from ..models import sum_known
+    from ..models.words import counted
 
     show.close()
     spent = sum_known([one.spent for one in outcomes])
@@ -335,10 +338,11 @@ def _tell(
     where = Records(asked.outputs).where(FILE)
     show.result({"rows": len(outcomes), "done": done, "spent": spent, "results": where, "exit_code": code})
     if len(outcomes) < len(asked.rows):
-        show.note(f"{len(asked.rows) - len(outcomes)} rows are left to workers: see runway-node batch status; the same "
-                  f"command without --detach waits for them, and completes {FILE}")  # fmt: skip
+        left = counted(len(asked.rows) - len(outcomes), "row")
+        show.note(f"{left} left to workers: see runway-node batch status; the same command without --detach "
+                  f"waits for what is left, and completes {FILE}")  # fmt: skip
     cost = "the provider does not state what was spent" if spent is None else f"{spent:g} credits spent"
-    show.note(f"{done} of {len(asked.rows)} rows done, {cost}")
+    show.note(f"{done} of {counted(len(asked.rows), 'row')} done, {cost}")
     show.say(where)
     if code:
         raise typer.Exit(code)
