@@ -64,6 +64,12 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         ("{type: zzz}", "type", "there are runway.video_to_video, trim"),
         ("{type: [text]}", "type", "there is no step type"),
         ("{tpye: text}", "", "a step has a type"),
+        ("{type: text, in: a.mp4, text: Hello, world, at: 2}", "world",
+         """there is no field 'world'. Quote text that holds a comma: text: "Hello, world\""""),
+        ("{type: text, in: a.mp4, text: x, fad: }", "fad", "did you mean fade?"),
+        ("{type: trim, input: a.mp4}", "input", "did you mean in?"),
+        ("{type: trim, in: a.mp4, for: 2}", "for", "did you mean duration?"),
+        ("{type: text, in: a.mp4, text: x, start: 2}", "start", "did you mean at?"),
         ("words", "", "a step has a type"),
         ("{type: trim, in: a.mp4, end: 2, duration: 1}", "", "an end or a duration, not both"),
         ("{type: trim, in: a.mp4, start: 1:75}", "start", "'1:75' is no time"),
@@ -139,8 +145,13 @@ def test_a_wrong_word_at_the_top_is_told(template, more, place, what):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("steps: [{type: trim, in: a.mp4}]", "version: 1 is missing"),
-        ("version: 2\nsteps: [{type: trim, in: a.mp4}]", "version, line 1: "),
+        ("steps: [{type: trim, in: a.mp4}]", "version is missing. Begin with `version: 1`"),
+        ("version: 2\nsteps: [{type: trim, in: a.mp4}]",
+         "version, line 1: this runway-node knows version 1, not 2. A newer runway-node is needed"),
+        ("version: one\nsteps: [{type: trim, in: a.mp4}]", "version 1, not 'one'. Write `version: 1`"),
+        ("version: 1\nsteps: [{type: text, text: ${a}}]", 'Quote what holds a brace, such as "${clip}"'),
+        ("version: 1\nsteps:\n  - text: Note: this", 'Quote text that holds a colon: "..."'),
+        ("version: 1\nsteps: [{type: trim, in: 'a", "Close the quote or bracket that is open"),
         ("version: true\nsteps: [{type: trim, in: a.mp4}]", "version, line 1: "),
         ("version: 1", "steps is a list"),
         ("version: 1\nsteps: []", "steps, line 2: "),
@@ -152,7 +163,7 @@ def test_a_wrong_word_at_the_top_is_told(template, more, place, what):
         ("words", "A template is a mapping"),
         ("", "A template is a mapping"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_template_is_told(tmp_path, text, what):
     """A text of another shape is refused, with its line where it has one."""
     assert what in refusal(Source, text, tmp_path)
@@ -320,6 +331,14 @@ def test_a_file_that_is_no_template_is_told(tmp_path, content, what):
     """Whatever is in the file, the error is one line."""
     (tmp_path / "t.yaml").write_bytes(content)
     assert what in refusal(load, tmp_path / "t.yaml")
+
+
+def test_a_video_in_a_templates_place_is_told(tmp_path):
+    """The clip is the value of a var; how it is given is said."""
+    (tmp_path / "shot.mp4").write_bytes(b"\0\xff")
+    told = refusal(load, tmp_path / "shot.mp4")
+    assert "shot.mp4 looks like a video" in told
+    assert told.endswith("runway-node render TEMPLATE --set clip=shot.mp4")
 
 
 @pytest.mark.parametrize("name", ["no.yaml", ".", "a" * 300])

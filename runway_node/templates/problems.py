@@ -116,12 +116,15 @@ def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place 
     first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     loc, name = first["loc"], first["type"]
     given, last = _at(tree, loc), str(loc[-1]) if loc else ""
-    what = first["msg"].removeprefix("Value error, ")
+    what, mend = first["msg"].removeprefix("Value error, "), ""
     here: Place = (*place, *loc)
     hangs_on: HangsOn = "here"
     if name == "extra_forbidden":
         fields = _names(_model_at(kind, loc[:-1]))
-        what = f"there is no field {said(last)}{nearest(last, fields) or '; there are ' + ', '.join(fields)}"
+        like = near(last, fields) or next((name for name in _MEANT.get(last, ()) if name in fields), None)
+        mend = "" if like or given is not None else _quoted(_at(tree, loc[:-1]), last)
+        hint = f"did you mean {like}?" if like else f"there are {', '.join(fields)}"
+        what = f"there is no field {said(last)}" + ("" if mend else f"; {hint}")
         what += "; an effect's own fields go under `with`" if kind.__name__ == "Effect" and len(loc) == 1 else ""
         hangs_on = "nothing"
     elif name in {"model_type", "dict_type"}:
@@ -139,7 +142,22 @@ def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place 
         what = f"{said(given)} is wrong: {complaint(first)}"
     elif isinstance(unfit := first["ctx"]["error"], Unfit):
         here, hangs_on = (*here, *unfit.place), unfit.hangs_on
-    return TemplateError(what, place=here, hangs_on=hangs_on)
+    return TemplateError(what, mend, place=here, hangs_on=hangs_on)
+
+
+_MEANT = {
+    **dict.fromkeys(("input", "inputs", "source", "src", "clip", "video"), ("in",)),
+    "start": ("at",), "duration": ("for",), "for": ("duration",), "length": ("duration", "for"),
+}  # fmt: skip
+"""Fields by other words that are often written for them."""
+
+
+def _quoted(fields: dict[str, Any], word: str) -> str:
+    """The mend for a word without a value: in one line, what stands after a comma is taken for the next field."""
+    before = list(fields)[: list(fields).index(word)]
+    if not before or not isinstance(text := fields[before[-1]], str):
+        return ""
+    return f'Quote text that holds a comma: {before[-1]}: "{text}, {word}"'
 
 
 def _names(kind: type[BaseModel] | None) -> list[str]:

@@ -24,6 +24,8 @@ from .values import Words
 from .wiring import Known, Node, ids_of, node_of, ordered
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
+CLIPS = (*SUFFIXES, ".m4v", ".avi", ".mxf", ".mpg", ".ts")
+"""What is taken for a clip by its name."""
 MOST_STEPS = 500
 Suffix = Literal[".mp4", ".mov", ".mkv", ".webm"]
 
@@ -212,6 +214,8 @@ def load(path: Path) -> Source:
     try:
         if path.exists() and not path.is_file():
             raise TemplateError(f"{path} is not a file", "Check the path")
+        if path.suffix.lower() in CLIPS and path.exists():
+            raise _a_video(path)
         if path.stat().st_size > MOST_BYTES:
             raise TemplateError(f"{path.name}: a template has at most {MOST_BYTES >> 20} MiB", "Is it the template?")
         text = path.read_text(encoding="utf-8")
@@ -223,6 +227,13 @@ def load(path: Path) -> Source:
         return Source(text, path.absolute().parent, path.stem, path.name)
     except TemplateError as error:
         raise TemplateError(f"{path.name}: {error.what}", error.mend, place=error.place) from None
+
+
+def _a_video(path: Path) -> TemplateError:
+    return TemplateError(
+        f"{path.name} looks like a video, and a template is a .yaml or .json file",
+        f"Give the template first: runway-node render TEMPLATE --set clip={path.name}",
+    )
 
 
 def _sample(var: Any) -> Any:
@@ -260,8 +271,7 @@ def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Re
         if name not in fields:
             hint = nearest(name, fields) or f"; there are {', '.join(fields)}"
             raise TemplateError(f"there is no field {said(name)}{hint}", place=(name,), hangs_on="nothing")
-    if tree.get("version") != 1 or isinstance(tree.get("version"), bool):
-        raise TemplateError("version: 1 is missing, or another version is named", place=("version",))
+    _known_version(tree.get("version"))
     if not isinstance(tree.get("description", ""), str):
         raise TemplateError(f"{said(tree['description'])} is no text", place=("description",))
     output = _one(Output, {} if tree.get("output") is None else tree["output"], ("output",))
@@ -278,6 +288,16 @@ def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Re
             raise known.no_step(wanted).about("render")
         last = known.ids[wanted]
     return Recipe(nodes=ordered(nodes, last), last=last, output=output, files=files, lines=lines)
+
+
+def _known_version(version: Any) -> None:
+    if version == 1 and not isinstance(version, bool):
+        return
+    if version is None:
+        raise TemplateError("version is missing", "Begin with `version: 1`", place=("version",))
+    newer = isinstance(version, (int, float)) and version > 1
+    mend = "A newer runway-node is needed" if newer else "Write `version: 1`"
+    raise TemplateError(f"this runway-node knows version 1, not {said(version)}", mend, place=("version",))
 
 
 def _one(kind: Any, raw: Any, place: Place) -> Any:
