@@ -19,6 +19,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps, UnidentifiedI
 from ..errors import SourceError
 from ..media.pictures import STILLS
 from .pieces import SLACK, Piece, bounded, made
+from .problems import TemplateError
 from .steps import Overlay, Text, Timed
 from .values import Spot, pixels
 
@@ -192,7 +193,7 @@ def words(step: Text, font: Path | None, frame: Sequence[int]) -> tuple[Any, tup
     Drawn by Pillow, for moviepy 2.2.1 cuts off what hangs below a line.
 
     Raises:
-        SourceError: The font cannot be used.
+        TemplateError: The font cannot be used.
 
     """
     from moviepy import ImageClip
@@ -202,7 +203,8 @@ def words(step: Text, font: Path | None, frame: Sequence[int]) -> tuple[Any, tup
     try:
         face: Any = ImageFont.load_default(size) if font is None else ImageFont.truetype(_font(font), size)
     except (OSError, ValueError) as error:
-        raise SourceError(f"{font} cannot be used as a font ({error})", "Name a .ttf or .otf file") from None
+        what = f"{font} cannot be used as a font ({error})"
+        raise TemplateError(what, "Name a .ttf or .otf file", place=("font",)) from None
     text = wrapped(step.text, face, min(16384, max(size, round(pixels(step.wrap, width)))))
     how = {"font": face, "spacing": size / 4, "align": step.align, "stroke_width": step.stroke_width}
     left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, **how)

@@ -191,12 +191,10 @@ class Source:
         return error.hangs_on == "here" and bool(_used(self.tree, error.place))
 
     def by_var(self, error: RunwayNodeError) -> RunwayNodeError:
-        """The error with the vars in front whose values it is about: the one, or those at its very place."""
+        """The error with the vars in front that are used at its very place; of a whole step's, any could be meant."""
         place = error.place if isinstance(error, TemplateError) else ()
-        names = sorted(_used(self.tree, place)) if place else []
-        if not names or (len(names) > 1 and len(place) <= len(("steps", 0))):
-            return error
-        return TemplateError(f"{', '.join(names)}: {error.what}", error.mend)
+        names = sorted(_used(self.tree, place)) if len(place) > len(("steps", 0)) or place[:1] == ("output",) else []
+        return TemplateError(f"{', '.join(names)}: {error.what}", error.mend) if names else error
 
     @property
     def digest(self) -> str:
