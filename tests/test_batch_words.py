@@ -71,3 +71,11 @@ def test_one_row_is_told_in_the_singular(desk):
     desk(("a.mp4", "dusk"))
     assert "1 row; 1 paid call, 56 credits" in desk.noted
     assert "1 of 1 row done" in desk.noted
+
+
+def test_a_folder_of_clips_gives_no_other_var(desk):
+    """What a folder's clips leave open is given once for all."""
+    desk.template.write_text(desk.template.read_text().replace("string, default: dusk", "string"))
+    code, _, noted = desk.program("render", desk.template, "--rows", desk.folder, "-o", desk.out, "--dry-run")
+    assert code == 2
+    assert "The var look must be given. Add --set look=..." in noted

@@ -71,7 +71,7 @@ def _check_missing(source: Source, rows: Path | None, table: Sequence[Row], give
         return
     sets = " ".join(f"--set {name}=..." for name in missing)
     what = f"the var{'s' * (len(missing) > 1)} {', '.join(missing)}"
-    if rows is None:
+    if rows is None or rows.is_dir():
         raise WrongUse(f"{what[0].upper()}{what[1:]} must be given", f"Add {sets}")
     raise WrongUse(f"{rows.name} has no column for {what}", f"Add it, or give one value for all rows: {sets}")
 
