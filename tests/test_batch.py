@@ -355,7 +355,7 @@ def test_one_render_without_rows(desk):
     [
         (["--set", "clpi=a.mp4"], "did you mean clip?"),
         (["--set", "clip"], "is not NAME=VALUE"),
-        ([], "the var clip has no value"),
+        ([], "The var clip must be given. Add --set clip=..."),
         (["--set", "clip=a.mp4", "--set", "seconds=long"], "is no time"),
     ],
 )

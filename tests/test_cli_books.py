@@ -126,7 +126,7 @@ def test_a_take_that_is_not_here_says_where(shop, program):
 def test_run_tells_what_it_spent(shop, program, told):
     """The last line but one: spent in this run, or owned before; the result has the same as fields."""
     _, _, err = program(*RUN)
-    assert err.splitlines()[-1].endswith("56 credits spent in this run; 0 of 1 takes owned before")
+    assert err.splitlines()[-1].endswith("56 credits spent in this run; 0 of 1 take owned before")
     code, out, err = program(*RUN)
     assert (code, out) == (0, "out.mp4\n")
     assert err.splitlines()[-1].endswith("nothing spent in this run; its take was owned before")

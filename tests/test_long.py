@@ -316,7 +316,7 @@ def test_a_chain_goes_on_from_what_is_owned(studio):
     studio.sandbox.options = studio.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
     helper = threading.Thread(target=lambda: fail(studio, 2))
     helper.start()
-    with pytest.raises(errors.TaskFailed, match="1 of 3 takes are here, 1 calls were not sent"):
+    with pytest.raises(errors.TaskFailed, match="1 of 3 takes are here, 1 call was not sent"):
         studio(provider="runway", continuity="keyframe", values={"models": SHORT})
     helper.join()
     result = studio(provider="runway", continuity="keyframe", values={"models": SHORT})

@@ -117,7 +117,7 @@ def test_a_pipe_is_no_template(tmp_path):
 @pytest.mark.parametrize("kind", ["string", "number", "integer", "boolean", "duration", "color", "path"])
 def test_a_huge_value_is_refused(tmp_path, kind, value):
     """No value of a million letters is taken, or looked at for long."""
-    text = f"version: 1\nvars: {{v: {{type: {kind}}}}}\nsteps: [{{type: trim, in: a}}]"
+    text = f"version: 1\nvars: {{v: {{type: {kind}}}}}\nsteps: [{{type: trim, in: a.mp4}}]"
     source = Source(text, tmp_path)
 
     def used():

@@ -206,5 +206,8 @@ def test_a_given_file_is_looked_for_where_it_was_given(tmp_path):
     """A value starts from the folder of who gave it, a default from the template's."""
     made = "vars: {a: {type: path}, b: {type: path, default: b.mp4}}\nsteps: [{type: concat, in: ['${a}', '${b}']}]"
     text = f"version: 1\n{made}"
+    for place in ("rows/a.mp4", "t/b.mp4"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).touch()
     found = Source(text, tmp_path / "t").values({"a": "a.mp4"}, Places(base=tmp_path / "rows"))
     assert found == {"a": tmp_path / "rows" / "a.mp4", "b": tmp_path / "t" / "b.mp4"}

@@ -51,10 +51,10 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         (f"{{{VIDEO}, promt: x}}", "promt", "did you mean prompt?"),
         (f'{{{VIDEO}, modle: "${{look}}"}}', "modle", "did you mean model?"),
         (f"{{{VIDEO}, cut_at: sceens}}", "cut_at", "did you mean scenes?"),
-        (f"{{{VIDEO}, seed: x}}", "seed", "'x' is wrong"),
-        (f"{{{VIDEO}, take: 0}}", "take", "0 is wrong"),
+        (f"{{{VIDEO}, seed: x}}", "seed", "'x' is wrong: it must be a whole number"),
+        (f"{{{VIDEO}, take: 0}}", "take", "0 is wrong: it must be 1 or more"),
         (f"{{{VIDEO}, keyframes: [{{pictur: x}}]}}", "keyframes[0].pictur", "did you mean picture?"),
-        (f"{{{VIDEO}, keyframes: [{{picture: x, at: 2}}]}}", "keyframes[0].at", "2 is wrong"),
+        (f"{{{VIDEO}, keyframes: [{{picture: x, at: 2}}]}}", "keyframes[0].at", "2 is wrong: it must be 1"),
         (f"{{{VIDEO}, keyframes: [{{at: 1}}]}}", "keyframes[0]", "picture is missing"),
         (f"{{{VIDEO}, range: {{strat: 1s}}}}", "range.strat", "did you mean start?"),
         (f"{{{VIDEO}, range: {{start: 3s, end: 2s}}}}", "range", "no time lies between"),
@@ -64,6 +64,12 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         ("{type: zzz}", "type", "there are runway.video_to_video, trim"),
         ("{type: [text]}", "type", "there is no step type"),
         ("{tpye: text}", "", "a step has a type"),
+        ("{type: text, in: a.mp4, text: Hello, world, at: 2}", "world",
+         """there is no field 'world'. Quote text that holds a comma: text: "Hello, world\""""),
+        ("{type: text, in: a.mp4, text: x, fad: }", "fad", "did you mean fade?"),
+        ("{type: trim, input: a.mp4}", "input", "did you mean in?"),
+        ("{type: trim, in: a.mp4, for: 2}", "for", "did you mean duration?"),
+        ("{type: text, in: a.mp4, text: x, start: 2}", "start", "did you mean at?"),
         ("words", "", "a step has a type"),
         ("{type: trim, in: a.mp4, end: 2, duration: 1}", "", "an end or a duration, not both"),
         ("{type: trim, in: a.mp4, start: 1:75}", "start", "'1:75' is no time"),
@@ -73,8 +79,8 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         ("{type: concat, in: [a.mp4, a.mp4], transition: {type: crossfde}}", "transition.type", "mean crossfade?"),
         ("{type: concat, in: [a.mp4], transition: {duration: -1}}", "transition.duration", "-1 is no time"),
         ("{type: concat, in: [a.mp4], transition: {durations: 1}}", "transition.durations", "did you mean duration?"),
-        ("{type: concat, in: a.mp4}", "in", "is wrong"),
-        ("{type: concat, in: []}", "in", "is wrong"),
+        ("{type: concat, in: a.mp4}", "in", "'a.mp4' is wrong: it must be a list"),
+        ("{type: concat, in: []}", "in", "[] is wrong: it must be a list of 1 or more"),
         ("{type: concat, in: [a.mp4], range: {end: 1}}", "range", "give `range` to a step of one"),
         ("{type: concat, in: [a.mp4], fit: covr}", "fit", "did you mean cover?"),
         ("{type: text, in: a.mp4}", "", "text is missing"),
@@ -85,7 +91,11 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         ("{type: text, in: a.mp4, text: x, opacity: 1.5}", "opacity", "1.5 is no share"),
         ("{type: text, in: a.mp4, text: x, align: middle}", "align", "is not 'left', 'center' or 'right'"),
         ("{type: text, in: a.mp4, text: x, fro: 1s}", "fro", "did you mean for?"),
-        ("{type: text, in: a.mp4, text: [x]}", "text", "is wrong"),
+        ("{type: text, in: a.mp4, text: [x]}", "text", "['x'] is wrong: it must be text"),
+        ('{type: text, in: a.mp4, text: ""}', "text", "it is empty"),
+        ("{type: text, in: a.mp4, text: x, stroke_width: 1.5}", "stroke_width", "it must be a whole number"),
+        ("{type: audio, in: a.mp4, loop: maybe}", "loop", "'maybe' is wrong: it must be true or false"),
+        ("{type: text, in: a.mp4, text: x, fade: 1s, fade_out: 1s}", "fade", "it is `fade_in` and `fade_out` in one"),
         ("{type: overlay, in: a.mp4}", "", "file is missing"),
         ('{type: audio, in: "${clip}", mode: mix}', "mode", "a mix has a file"),
         ('{type: audio, in: "${clip}", mode: mute, file: "${clip}"}', "mode", "mute has neither"),
@@ -95,10 +105,11 @@ VIDEO = 'type: runway.video_to_video, in: "${clip}", prompt: "${look}"'
         ("{type: effect, in: a.mp4, name: FadInn}", "name", "did you mean FadeIn?"),
         ("{type: effect, in: a.mp4, name: zzz}", "name", "there are AccelDecel"),
         ("{type: effect, in: a.mp4, name: FadeIn, with: {duratio: 1}}", "with.duratio", "did you mean duration?"),
-        ("{type: effect, in: a.mp4, name: FadeIn, with: {duration: x}}", "with.duration", "'x' is wrong"),
+        ("{type: effect, in: a.mp4, name: FadeIn, with: {duration: x}}", "with.duration", "it must be a number"),
         ("{type: effect, in: a.mp4, name: FadeIn}", "with", "FadeIn needs duration"),
         ("{type: effect, in: a.mp4}", "", "name is missing"),
-        ("{id: 2x, type: trim, in: a.mp4}", "id", "is wrong"),
+        ("{type: effect, in: a.mp4, name: Crop, with: {x1: x}}", "with.x1", "it must be a whole number"),
+        ("{id: 2x, type: trim, in: a.mp4}", "id", "it must be a name: a letter, then letters, digits, _ or -"),
     ],
 )  # fmt: skip
 def test_a_wrong_word_is_told_by_its_place(template, step, place, what):
@@ -134,8 +145,13 @@ def test_a_wrong_word_at_the_top_is_told(template, more, place, what):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("steps: [{type: trim, in: a.mp4}]", "version: 1 is missing"),
-        ("version: 2\nsteps: [{type: trim, in: a.mp4}]", "version, line 1: "),
+        ("steps: [{type: trim, in: a.mp4}]", "version is missing. Begin with `version: 1`"),
+        ("version: 2\nsteps: [{type: trim, in: a.mp4}]",
+         "version, line 1: this runway-node knows version 1, not 2. A newer runway-node is needed"),
+        ("version: one\nsteps: [{type: trim, in: a.mp4}]", "version 1, not 'one'. Write `version: 1`"),
+        ("version: 1\nsteps: [{type: text, text: ${a}}]", 'Quote what holds a brace, such as "${clip}"'),
+        ("version: 1\nsteps:\n  - text: Note: this", 'Quote text that holds a colon: "..."'),
+        ("version: 1\nsteps: [{type: trim, in: 'a", "Close the quote or bracket that is open"),
         ("version: true\nsteps: [{type: trim, in: a.mp4}]", "version, line 1: "),
         ("version: 1", "steps is a list"),
         ("version: 1\nsteps: []", "steps, line 2: "),
@@ -147,7 +163,7 @@ def test_a_wrong_word_at_the_top_is_told(template, more, place, what):
         ("words", "A template is a mapping"),
         ("", "A template is a mapping"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_template_is_told(tmp_path, text, what):
     """A text of another shape is refused, with its line where it has one."""
     assert what in refusal(Source, text, tmp_path)
@@ -228,8 +244,37 @@ def test_steps_follow_each_other(template):
 def test_a_missing_input_is_told_with_the_nearest_step(template, tmp_path):
     """A name that is neither a step's nor a file's is refused before anything is opened."""
     told = refusal(template, "{id: intro, type: trim, in: a.mp4}", "{type: concat, in: [intro, intor]}")
-    assert told.startswith(f"steps[1].in[1], line {FIRST + 1}: there is no step and no file 'intor'")
+    assert told.startswith(f"steps[1].in[1], line {FIRST + 1}: there is no step 'intor'; ")
     assert told.endswith("did you mean intro?")
+
+
+@pytest.mark.parametrize(
+    ("steps", "field", "told"),
+    [
+        (["{id: r1, type: trim, in: a.mp4}", "{id: r3, type: trim, in: a.mp4}", "{type: concat, in: [r1, r4]}"],
+         "in[1]", "there is no step 'r4'; did you mean r3?"),
+        (["{type: trim, in: a.mp4}", "{type: concat, in: [intro]}"],
+         "in[0]", "there is no step 'intro': none has an id. Write it as the `id` of the one that is meant"),
+        (["{id: one, type: trim, in: a.mp4}", "{type: trim, in: zzzz}"],
+         "in", "there is no step 'zzzz' among one. Write it as the `id` of the one that is meant"),
+        (["{id: one, type: trim, in: clp}"], "in", "there is no step 'clp'; did you mean ${clip}?"),
+        (["{id: one, type: trim, in: clip}"], "in", "there is no step 'clip'; did you mean ${clip}?"),
+        (["{id: one, type: trim, in: ones}"], "in", "there is no step 'ones' among one. Write it"),
+        (["{id: one, type: trim, in: a.mp4}", "{type: overlay, file: onee}"], "file", "there is no step 'onee'; did"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_no_step_is_told_where_it_stands(template, steps, field, told):
+    """What looks like no file is a step's name, before any file is there."""
+    last = len(steps) - 1
+    assert refusal(template, *steps).startswith(f"steps[{last}].{field}, line {FIRST + last}: {told}")
+
+
+def test_a_missing_file_is_told_with_the_nearest_file(template, tmp_path):
+    """What is neither a step nor a file, once files must be there, may be a typo in a file's name."""
+    (tmp_path / "music.wav").write_bytes(b"")
+    source = template('{type: audio, in: "${clip}", file: musik.wav}')
+    told = refusal(source.recipe, {"clip": Path("a.mp4"), "look": "", "long": 1})
+    assert told.endswith("there is no step and no file 'musik.wav'; did you mean music.wav?")
 
 
 @pytest.mark.parametrize("used", ["{prompt}x", "look.upper()", "1+1", "env.HOME", "look}${lok", "", " look", "a:-x"])
@@ -286,6 +331,14 @@ def test_a_file_that_is_no_template_is_told(tmp_path, content, what):
     """Whatever is in the file, the error is one line."""
     (tmp_path / "t.yaml").write_bytes(content)
     assert what in refusal(load, tmp_path / "t.yaml")
+
+
+def test_a_video_in_a_templates_place_is_told(tmp_path):
+    """The clip is the value of a var; how it is given is said."""
+    (tmp_path / "shot.mp4").write_bytes(b"\0\xff")
+    told = refusal(load, tmp_path / "shot.mp4")
+    assert "shot.mp4 looks like a video" in told
+    assert told.endswith("runway-node render TEMPLATE --set clip=shot.mp4")
 
 
 @pytest.mark.parametrize("name", ["no.yaml", ".", "a" * 300])

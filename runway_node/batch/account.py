@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..client import Client, Later
 from ..errors import OverLimit, Unreachable
+from ..models.words import counted
 from ..settings import Provider, Settings
 from ..wire import Account
 from .checking import Price
@@ -51,5 +52,6 @@ def short(price: Price, account: Account) -> list[str]:
         most = account.per_day.get(model)
         left = None if most is None else max(0, most - account.used_today.get(model, 0))
         if left is not None and count > left:
-            told.append(f"the batch orders {count} calls of {model}, the account may order {left} more today")
+            calls = counted(count, "call")
+            told.append(f"the batch orders {calls} of {model}, the account may order {left} more today")
     return told

@@ -18,7 +18,7 @@ from ..planning import Plan
 from ..settings import Provider, Settings
 from ..storage import is_remote
 from ..templates import Looked, Places, Source, TemplateError, look
-from .jobs import Hashes, Job, Outcome, files_of, fingerprint, jsonable
+from .jobs import Hashes, Job, Outcome, brought, files_of, fingerprint, jsonable
 from .names import collisions, output_name
 from .records import Records
 from .results import FILE
@@ -153,7 +153,7 @@ def _named(asked: Asked, row: Row, inputs: set[Input]) -> Checked:
             outputs=asked.outputs, output=name, fingerprint="", policy=asked.policy, force=asked.force,
         )  # fmt: skip
     except RunwayNodeError as error:
-        return _wrong(row, error)
+        return _wrong(row, asked.source.by_var(error))
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         return _wrong(row, unforeseen(error))
     return Checked(row=row, job=job)
@@ -185,8 +185,8 @@ def _looked(
     job = checked.job
     assert job is not None
     try:
-        recipe = job.recipe(asked.settings, stop)
         values = asked.source.values(job.values, Places(base=job.folder, anywhere=True))
+        recipe = asked.source.recipe(brought(values, asked.settings, stop))
         job = job.model_copy(update={"fingerprint": fingerprint(asked.source, values, recipe, hashes)})
         record = records.made(job.output, job.fingerprint)
         if record is not None:
@@ -203,9 +203,9 @@ def _looked(
         looked: Looked = look(recipe, asked.settings, **asked.policy)
         over = next((plan.over for _, plan in looked.plans if plan.over), "")
         if over:
-            raise OverLimit(over, "Raise the limit, or shorten the clip")
+            raise OverLimit(over)  # with its mend
     except RunwayNodeError as error:
-        return _wrong(checked.row, error)
+        return _wrong(checked.row, asked.source.by_var(error))
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         return _wrong(checked.row, unforeseen(error))
     return replace(

@@ -63,7 +63,7 @@ class Job(Frozen):
             SourceError: A file in a bucket cannot be had.
 
         """
-        source = Source(self.template, self.folder)
+        source = Source(self.template, self.folder, file="template")
         values = source.values(self.values, Places(base=self.folder, anywhere=True))
         return source.recipe(brought(values, settings, stop))
 

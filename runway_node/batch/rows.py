@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..templates import TemplateError
+from ..templates.template import CLIPS
 
 MOST_ROWS = 10_000
 MOST_BYTES = 16 << 20
 MOST_CELL = 64 << 10
 MOST_COLUMNS = 200
-CLIPS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mxf", ".mpg", ".ts")
-"""What of a folder is taken for a clip."""
 TOLD = ("status", "output", "take", "cost", "error")
 """Columns of results.csv that are ours: given back as rows, they are no cells."""
 

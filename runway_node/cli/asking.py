@@ -38,10 +38,12 @@ def asked_for(
         _check_columns(source, table)
     if rows is not None and rows.is_dir() and rows.resolve() == Path(outputs).resolve():
         table = _clips_of(outputs, table)
+    given = _sets(source, sets, typed)
+    _check_missing(source, rows, table, given)
     return Asked(
         source=source, rows=table,
         places=Places(base=base, allowed=allowed, remote=list(filter(is_remote, media)), mend=mend),
-        given=_sets(source, sets, typed),
+        given=given,
         outputs=outputs, name=name, **how,
     )  # fmt: skip
 
@@ -59,6 +61,19 @@ def _check_columns(source: Source, table: Sequence[Row]) -> None:
     for column in columns:
         if column not in source.vars and (hint := nearest(column, missing)):
             raise WrongUse(f"The column {column!r} is no var{hint}", "Rename it; other columns may be there")
+
+
+def _check_missing(source: Source, rows: Path | None, table: Sequence[Row], given: dict[str, Any]) -> None:
+    """Refuse a table without a column that each row would lack."""
+    columns = {name for row in table for name in row.cells}
+    missing = [name for name, var in source.vars.items() if var.default is None and name not in columns | set(given)]
+    if not missing:
+        return
+    sets = " ".join(f"--set {name}=..." for name in missing)
+    what = f"the var{'s' * (len(missing) > 1)} {', '.join(missing)}"
+    if rows is None or rows.is_dir():
+        raise WrongUse(f"{what[0].upper()}{what[1:]} must be given", f"Add {sets}")
+    raise WrongUse(f"{rows.name} has no column for {what}", f"Add it, or give one value for all rows: {sets}")
 
 
 def _clips_of(outputs: str, table: list[Row]) -> list[Row]:

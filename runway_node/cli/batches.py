@@ -117,11 +117,13 @@ def cancel(
 ) -> None:
     """Send nothing of a batch any more; what is at the provider is finished and kept."""
     with reporting(json=json, debug=debug) as show:
+        from ..models.words import counted
+
         with _opened(database, which, lambda one: one.open and not one.stopped) as (durable, batch):
             dropped = durable.cancel(batch)
             going = durable.status(batch).batches[0].open
         show.result({"batch": batch, "cancelled": dropped, "open": going})
-        show.say(f"Batch {batch}: {rows(dropped)} will not be begun" + _begun(going))
+        show.say(f"Batch {batch}: {counted(dropped, 'row')} will not be begun" + _begun(going))
 
 
 @app.command()
@@ -148,15 +150,12 @@ def forget(
         show.say(f"Batch {batch} is forgotten, {count} rows")
 
 
-def rows(count: int) -> str:
-    """So many rows, in words."""
-    return f"{count} row{'s' * (count != 1)}"
-
-
 def _begun(count: int) -> str:
+    from ..models.words import counted
+
     if not count:
         return ""
-    return f"; of {rows(count)} that were begun, what is at the provider is finished, and nothing more is sent"
+    return f"; of {counted(count, 'row')} that were begun, what is at the provider is finished, and nothing more is sent"
 
 
 def worst(rows: tuple[Row, ...]) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunwayNodeError
-from .batches import rows
 from .output import Show
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ def through_queue(
     """
     from ..batch.durable import Durable
     from ..batch.queued import batch_name, make_folder, queued
+    from ..models.words import counted
 
     batch = batch_name(asked.source.name, asked.outputs, every)
     make_folder(asked.outputs)
@@ -57,7 +57,8 @@ def through_queue(
         count = durable.enqueue(batch, queued(batch, jobs, max_refusals), anew=True)
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
         again = f", which was {before[0].stopped}, goes on" if before else ""
-        show.note(f"Batch {batch}{again}: {rows(count)} enqueued" + _helpers(durable, asked, detach=detach))
+        helpers = _helpers(durable, asked, detach=detach)
+        show.note(f"Batch {batch}{again}: {counted(count, 'row')} enqueued{helpers}")
         for line in () if detach or asked.settings.database_url else _held_back(durable, batch):
             show.note(line)
         if detach:
@@ -77,6 +78,8 @@ def _helpers(durable: Durable, asked: Asked, *, detach: bool) -> str:
 
 def _held_back(durable: Durable, batch: str) -> list[str]:
     """Keep back older batches that nobody works: the worker in this process would pay for them too."""
+    from ..models.words import counted
+
     found = durable.status()
     going = [one for one in found.batches if one.open and not one.stopped and one.id != batch]
     if any(worker.alive for worker in found.workers):
@@ -84,8 +87,8 @@ def _held_back(durable: Durable, batch: str) -> list[str]:
     for one in going:
         durable.cancel(one.id)
     return [
-        f"Batch {one.id}, whose {rows(one.open)} nobody works, is kept back; it goes on with its own render command, "
-        f"or: runway-node batch resume {one.id}"
+        f"Batch {one.id}, whose {counted(one.open, 'row')} nobody works, is kept back; it goes on with its own render "
+        f"command, or: runway-node batch resume {one.id}"
         for one in going
     ]
 

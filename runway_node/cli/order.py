@@ -127,11 +127,13 @@ def short(digest: str) -> str:
 
 def spent(result: Result) -> str:
     """What this run added to the bill, and what was there already."""
+    from ..models.words import counted
+
     takes = len(result.takes)
     if takes == result.owned:
         return f"nothing spent in this run; {'its take was' if takes == 1 else f'all {takes} takes were'} owned before"
     now = "an amount the provider does not state was" if result.spent is None else f"{result.spent:g} credits"
-    return f"{now} spent in this run; {result.owned} of {takes} takes owned before"
+    return f"{now} spent in this run; {result.owned} of {counted(takes, 'take')} owned before"
 
 
 def tell_plan(show: Show, plan: Plan) -> None:

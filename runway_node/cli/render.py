@@ -13,7 +13,6 @@ from ..errors import Interrupted, OverLimit, RunwayNodeError, WrongUse
 from . import flags
 from .asking import asked_for
 from .batches import Database
-from .batches import rows as rows_of
 from .order import detach_on_term
 from .output import Show, reporting
 
@@ -98,14 +97,14 @@ def check(template: TemplateFile, json: flags.Json = False, debug: flags.Debug =
 
         source = load(template)
         show.result({"vars": {name: var.model_dump(mode="json") for name, var in source.vars.items()}})
-        heads = ("var", "type", "unless given", "")
+        heads = ("var", "type", "unless given", "may be", "")
         show.table(heads, [_var(name, var) for name, var in source.vars.items()])
-        show.say(f"{template.name} is right")
+        show.say(f"{template.name} is right; no file was looked at, render --dry-run does that")
 
 
 def _var(name: str, var: Any) -> tuple[str, ...]:
-    default = "must be given" if var.default is None else str(var.default)
-    return name, var.type, default, var.description
+    default = "must be given" if var.default is None else var.shown(var.default)
+    return name, var.type, default, var.bounds, var.description
 
 
 def render(
@@ -254,16 +253,18 @@ def _table(show: Show, checked: list[Checked]) -> None:
 
 
 def _summary(checked: list[Checked], whole: Price) -> str:
+    from ..models.words import counted
+
     done = sum(one.outcome is not None and one.outcome.status == "done" for one in checked)
     bad = sum(one.outcome is not None and one.outcome.status != "done" for one in checked)
     count = sum(whole.pays.values())
     cost = "at an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
     cost += "" if whole.dollars is None else f" (${whole.dollars:.2f})"
-    parts = [f"{len(checked)} row{'s' * (len(checked) != 1)}"]
+    parts = [counted(len(checked), "row")]
     parts += [f"{done} done before"] if done else []
     parts += [f"{bad} cannot be rendered"] if bad else []
-    parts += [f"{count} paid call{'s' * (count != 1)}, {cost}" if count else "nothing to pay"]
-    parts += [f"{whole.owned} takes owned"] if whole.owned else []
+    parts += [f"{counted(count, 'paid call')}, {cost}" if count else "nothing to pay"]
+    parts += [f"{counted(whole.owned, 'take')} owned"] if whole.owned else []
     shapes = {(one.size, one.frames, one.fps) for one in checked if one.frames}
     for (width, height), frames, fps in shapes if len(shapes) == 1 else ():
         parts += [f"{width}x{height}, {frames} frames at {float(fps):.6g} fps, {float(frames / fps):.2f} s"]
@@ -357,6 +358,7 @@ def _tell(
     from ..batch.records import Records
     from ..batch.results import FILE
     from ..models import sum_known
+    from ..models.words import counted
 
     show.close()
     spent = sum_known([one.spent for one in outcomes])
@@ -378,11 +380,12 @@ def _tell(
     where = Records(asked.outputs).where(FILE)
     show.result({"rows": len(outcomes), "done": done, "spent": spent, "results": where, "exit_code": code})
     if len(outcomes) < len(asked.rows):
-        show.note(f"{len(asked.rows) - len(outcomes)} rows are left to workers: see runway-node batch status; the same "
-                  f"command without --detach waits for them, and completes {FILE}")  # fmt: skip
+        left = counted(len(asked.rows) - len(outcomes), "row")
+        show.note(f"{left} left to workers: see runway-node batch status; the same command without --detach "
+                  f"waits for what is left, and completes {FILE}")  # fmt: skip
     on = {"left", "not sent"} & {one.status for one in outcomes}
     more = "; the same command goes on with what is missing" if on else ""
-    show.note(f"{done} of {rows_of(len(asked.rows))} done, {_spent(checked, outcomes)}{more}")
+    show.note(f"{done} of {counted(len(asked.rows), 'row')} done, {_spent(checked, outcomes)}{more}")
     show.say(where)
     if code:
         raise typer.Exit(code)
@@ -391,6 +394,7 @@ def _tell(
 def _spent(checked: list[Checked], outcomes: list[Outcome]) -> str:
     """What the command was charged, and what it may have been beyond what the provider says."""
     from ..models import sum_known
+    from ..models.words import counted
 
     known = f"{sum(one.spent for one in outcomes if one.spent is not None):g} credits spent"
     unsure = {one.row for one in outcomes if one.spent is None or one.status in {"left", "unknown"}}
@@ -399,4 +403,4 @@ def _spent(checked: list[Checked], outcomes: list[Outcome]) -> str:
     planned = [plan.to_pay_credits for one in checked if one.row.number in unsure for _, plan in one.plans]
     most = sum_known(planned)
     more = "an unknown price" if most is None else f"up to {most:g} credits"
-    return f"{known}, and {more} for {rows_of(len(unsure))} whose cost the provider has not stated"
+    return f"{known}, and {more} for {counted(len(unsure), 'row')} whose cost the provider has not stated"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from ..errors import Interrupted, RunwayNodeError
+from ..models.words import counted
 from .desk import Desk
 
 T = TypeVar("T")
@@ -145,6 +146,7 @@ def _told(errors: dict[int, BaseException], here: int, count: int, *, stopped: b
         said.setdefault(str(getattr(told[index], "what", told[index])).rstrip("."), []).append(index + 1)
     what = [f"call {', '.join(map(str, calls))} of {count}: {text}" for text, calls in said.items()]
     what[0] = what[0][0].upper() + what[0][1:]
-    rest = f"{here} of {count} takes are here, {len(idle)} calls were not sent"
+    unsent = f"{counted(len(idle), 'call')} {'was' if len(idle) == 1 else 'were'} not sent"
+    rest = f"{here} of {count} takes are here, {unsent}"
     first.what = f"{'; '.join(what)}; {rest}: the same order again pays only for what is missing"
     return first

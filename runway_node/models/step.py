@@ -11,6 +11,7 @@ from ..errors import StepError
 from ..settings import Provider
 from .base import Frozen
 from .picture import AnyPicture, Keyframe
+from .words import complaint
 
 MAX_SEED = 2**32 - 1
 """Both providers document 0 to 4294967295."""
@@ -128,4 +129,4 @@ def build(kind: Callable[..., T], **values: Any) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or kind.__name__.lower()
-        raise StepError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise StepError(f"{where}: {complaint(first)}") from None

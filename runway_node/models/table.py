@@ -15,6 +15,7 @@ from ..errors import SettingsError, StepError
 from ..settings import Provider, Settings
 from .base import Frozen, Rational
 from .step import Step
+from .words import complaint
 
 DOLLARS_PER_CREDIT = 0.01
 """Runway's price of one credit (docs.dev.runwayml.com, pricing, 2026-10). CometAPI names no price per credit."""
@@ -166,7 +167,7 @@ def _row(raw: dict[str, Any]) -> Model:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
-            f"models row {raw.get('name', '?')}: {where}: {first['msg']}", "Mend the row in the settings file"
+            f"models row {raw.get('name', '?')}: {where}: {complaint(first)}", "Mend the row in the settings file"
         ) from None
 
 

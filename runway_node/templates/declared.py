@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .problems import Place, TemplateError, listed, nearest, said
+from .problems import Place, TemplateError, listed, near, nearest, said
 from .values import Color, Duration, color, file, seconds, written
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
@@ -41,6 +41,18 @@ class _Var(BaseModel):
     def _value(self, value: Any) -> Any:
         raise NotImplementedError
 
+    @property
+    def bounds(self) -> str:
+        """What it may be, in short; "" where the type says it all."""
+        least, most = getattr(self, "min", None), getattr(self, "max", None)
+        if least is None:
+            return "" if most is None else f"up to {self.shown(most)}"
+        return f"{self.shown(least)} or more" if most is None else f"{written(least)} to {self.shown(most)}"
+
+    def shown(self, value: Any) -> str:
+        """A value for a table."""
+        return written(value)
+
     @model_validator(mode="after")
     def _default_fits(self) -> _Var:
         default = getattr(self, "default", None)
@@ -60,6 +72,11 @@ class StringVar(_Var):
     min_length: int = Field(0, ge=0)
     max_length: int = Field(1000, ge=1, le=LONGEST_TEXT)
     choices: list[str] | None = Field(None, min_length=1)
+
+    @property
+    def bounds(self) -> str:
+        """Its choices, or how long it may be."""
+        return listed(self.choices) if self.choices else f"{self.min_length} to {self.max_length} letters"
 
     def _value(self, value: Any) -> str:
         text = str(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
@@ -126,6 +143,10 @@ class DurationVar(_Var):
     default: Duration | None = None
     min: Duration | None = None
     max: Duration | None = None
+
+    def shown(self, value: Any) -> str:
+        """Seconds."""
+        return f"{written(value)} s"
 
     def _value(self, value: Any) -> Fraction:
         found = seconds(value)
@@ -202,8 +223,9 @@ def values_of(declared: Mapping[str, Any], given: Mapping[str, Any], *, loose: b
         value = given.get(name)
         empty = value is None or (value == "" and (var.type != "string" or var.default is not None))
         if empty and var.default is None:
-            hint = nearest(name, [other for other in given if other not in declared]) if loose else ""
-            raise TemplateError(f"the var {name} has no value{hint.replace('did you mean', 'is it') if hint else ''}")
+            other = near(name, [other for other in given if other not in declared]) if loose else None
+            what, mend = f"the var {name} has no value", f"Give it one, such as --set {name}=..."
+            raise TemplateError(f"{what}; is it {other}?", "") if other else TemplateError(what, mend)
         try:
             found[name] = var.check(var.default if empty else value)
         except ValueError as error:

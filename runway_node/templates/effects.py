@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from ..models.words import wanted
 from .problems import Unfit, nearest, said
 
 
@@ -115,8 +116,8 @@ def _checked(field: str, annotation: Any, value: Any) -> Any:
     try:
         right = value if adapter is None or value is None else adapter.validate_python(value, strict=False)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]["msg"]
-        raise Unfit(f"{said(value)} is wrong: {first[0].lower()}{first[1:]}", "with", field) from None
+        words = dict.fromkeys(map(wanted, error.errors(include_url=False)))  # of a union, one for each member
+        raise Unfit(f"{said(value)} is wrong: it must be {' or '.join(words)}", "with", field) from None
     if not all(abs(number) <= MOST for number in _numbers(right)):
         raise Unfit(f"{said(value)} is no number up to {MOST}", "with", field)
     return right

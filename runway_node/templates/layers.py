@@ -19,6 +19,7 @@ from ..errors import SourceError
 from ..media.pictures import STILLS
 from .letters import face as face_for
 from .pieces import SLACK, Piece, bounded, made
+from .problems import TemplateError
 from .steps import Overlay, Text, Timed
 from .values import Spot, pixels
 
@@ -71,12 +72,12 @@ def over(base: Any, layer: Any, step: Timed, piece: Piece) -> Any:
     """
     from moviepy import CompositeVideoClip, vfx
 
-    start, count = window(step.at, step.duration, piece, step.duration is None and layer.duration is not None and layer)
+    start, count = shown(layer, step, piece)
     seconds = float(count / piece.fps)
     layer = layer.with_duration(seconds)
-    if step.fade:
-        fade = min(float(step.fade), seconds / 2)
-        layer = layer.with_effects([vfx.CrossFadeIn(fade), vfx.CrossFadeOut(fade)])
+    fades = [float(fade) * min(1.0, seconds / float(sum(step.fades))) if fade else 0.0 for fade in step.fades]
+    kinds = zip((vfx.CrossFadeIn, vfx.CrossFadeOut), fades, strict=True)
+    layer = layer.with_effects([kind(fade) for kind, fade in kinds if fade])
     if step.opacity < 1:
         layer = layer.with_opacity(step.opacity)
     # A hair early: sums of times must not begin it a frame late.
@@ -84,6 +85,33 @@ def over(base: Any, layer: Any, step: Timed, piece: Piece) -> Any:
     layer = layer.with_start(begin).with_position(corner(step.position, layer.size, base.size))
     made_of = CompositeVideoClip([base, layer], size=base.size, use_bgclip=True)
     return made_of.with_duration(base.duration).with_fps(float(piece.fps))
+
+
+def shown(layer: Any, step: Timed, piece: Piece) -> tuple[int, int]:
+    """The first frame, and the number of frames, for which *layer* is seen.
+
+    Raises:
+        SourceError: It would not be seen at all.
+
+    """
+    return window(step.at, step.duration, piece, step.duration is None and layer.duration is not None and layer)
+
+
+def too_long(fades: Sequence[Fraction], seconds: Fraction) -> str:
+    """What to tell of fades that last longer than what they are of; a snapped time may miss a frame."""
+    if sum(fades) <= seconds + Fraction(1, 20):
+        return ""
+    return f"fades of {' and '.join(f'{float(fade):g} s' for fade in fades if fade)} do not fit {float(seconds):.3g} s"
+
+
+def beyond(ink: Sequence[int], at: Sequence[int], frame: Sequence[int]) -> str:
+    """What to tell of words, drawn within the box *ink* of a layer that lies *at* a pixel, that leave the frame."""
+    (left, top, right, bottom), (x, y), (width, height) = ink, at, frame
+    out = {"left": -x - left, "top": -y - top, "right": x + right - width, "bottom": y + bottom - height}
+    sides = [f"{count} pixels on the {side}" for side, count in out.items() if count > 0]
+    if not sides:
+        return ""
+    return f"the text runs out of the frame, {', '.join(sides)}: mind its size, wrap and position"
 
 
 def window(at: Fraction, duration: Fraction | None, piece: Piece, layer: Any = None) -> tuple[int, int]:
@@ -156,18 +184,23 @@ def still(path: Path, step: Overlay, frame: Sequence[int]) -> Any:
     return ImageClip(np.asarray(picture))
 
 
-def words(step: Text, font: Path | None, frame: Sequence[int]) -> Any:
-    """The step's text as a moviepy clip; drawn by Pillow, for moviepy 2.2.1 cuts off what hangs below a line.
+def words(step: Text, font: Path | None, frame: Sequence[int]) -> tuple[Any, tuple[int, int, int, int]]:
+    """The step's text as a moviepy clip, and the box in it that is drawn on.
+
+    Drawn by Pillow, for moviepy 2.2.1 cuts off what hangs below a line.
 
     Raises:
-        SourceError: The font cannot be used, or has not all its letters.
+        TemplateError: The font cannot be used, or has not all its letters.
 
     """
     from moviepy import ImageClip
 
     width, height = int(frame[0]), int(frame[1])
     size = min(4096, max(4, round(pixels(step.size, height))))
-    face = face_for(font, size, step.text)
+    try:
+        face = face_for(font, size, step.text)
+    except SourceError as error:
+        raise TemplateError(error.what, error.mend, place=("font",)) from None
     text = wrapped(step.text, face, min(16384, max(size, round(pixels(step.wrap, width)))))
     how = {"font": face, "spacing": size / 4, "align": step.align, "stroke_width": step.stroke_width}
     left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, **how)
@@ -178,7 +211,7 @@ def words(step: Text, font: Path | None, frame: Sequence[int]) -> Any:
     ImageDraw.Draw(ground).multiline_text(
         (edge - left, edge - top), text, fill=step.color, stroke_fill=step.stroke_color or step.color, **how
     )
-    return ImageClip(np.asarray(ground))
+    return ImageClip(np.asarray(ground)), ground.getbbox() or (0, 0, 0, 0)
 
 
 def wrapped(text: str, face: Any, width: int) -> str:

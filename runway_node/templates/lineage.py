@@ -14,7 +14,7 @@ from typing import Any
 
 from ..media.content import file_hash
 from ..models import Policy
-from .template import Input, Node, Ref
+from .wiring import Input, Node, Ref
 
 # How a take is got, and what a step is called, changes nothing of what it shows; its files count by their contents.
 _LEFT_OUT = {*Policy.model_fields, "id", "source", "file", "font", "references", "keyframes"}

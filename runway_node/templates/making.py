@@ -20,12 +20,13 @@ from . import layers
 from .effects import checked, make_effect
 from .lineage import Lineage
 from .pieces import TOO_MANY, Piece, Readers, Stretch, bounded, cut, drawn, from_file, later, tried
-from .places import Places, is_there
-from .problems import TemplateError, said
+from .places import Places, is_there, no_file
+from .problems import TemplateError, about
 from .sizes import fields_for, grown, scaled
 from .sounds import Sounds, looped, mixed, shaped, silence
 from .steps import Audio, Concat, Effect, Overlay, Range, Text, Timed, Trim
-from .template import Input, Node, Recipe, Ref
+from .template import Recipe
+from .wiring import Input, Node, Ref
 
 Span = tuple[int, int]
 
@@ -96,13 +97,14 @@ class Making:
         return self._done[number]
 
     def _node(self, node: Node) -> Piece:
-        step, pieces = node.step, [self._piece(one) for one in node.inputs]
+        step = node.step
         if isinstance(step, Concat):
-            return self._concat(step, pieces)
-        piece = pieces[0]
+            return self._concat(step, [self._piece(one, "in", number) for number, one in enumerate(node.inputs)])
+        piece = self._piece(node.inputs[0], "in")
         if isinstance(step, Trim):
             return cut(piece, *span_of(Range(start=step.start, end=step.end, duration=step.duration), piece))
-        span = None if step.range is None else span_of(step.range, piece)
+        with about("range"):
+            span = None if step.range is None else span_of(step.range, piece)
         if step.type == "runway.video_to_video":
             return self._transformed(node, piece, span)
         if span is None:
@@ -153,13 +155,14 @@ class Making:
         assert isinstance(step, Effect)
         return self._effect(step, piece)
 
-    def _piece(self, one: Input) -> Piece:
-        return self._done[one.number] if isinstance(one, Ref) else from_file(one, self._look(one))
-
-    def _look(self, path: Path) -> Probe:
-        if path not in self._probed:
-            self._probed[path] = probe(path)
-        return self._probed[path]
+    def _piece(self, one: Input, *place: str | int) -> Piece:
+        """The clip that a step's field at *place* names."""
+        if isinstance(one, Ref):
+            return self._done[one.number]
+        with about(*place):
+            if one not in self._probed:
+                self._probed[one] = probe(one)
+            return from_file(one, self._probed[one])
 
     def picture(self, piece: Piece) -> Any:
         """The piece's pictures as a moviepy clip."""
@@ -206,10 +209,15 @@ class Making:
         base = self.picture(piece)
         if isinstance(step, Text):
             font = None if step.font is None else placed(step.font, self.recipe.files, "font")
-            layer = layers.words(step, font, base.size)
+            layer, ink = layers.words(step, font, base.size)
+            self._tell(node, layers.beyond(ink, layers.corner(step.position, layer.size, base.size), base.size))
         else:
             assert isinstance(step, Overlay)
             layer = self._overlaid(node, step, base)
+        with about("at"):
+            seconds = layers.shown(layer, step, piece)[1] / piece.fps
+        told = layers.too_long(step.fades, seconds)
+        self._tell(node, told and f"{told}, for which it is seen: they are shortened")
         return replace(piece, picture=layers.over(base, layer, step, piece))
 
     def _overlaid(self, node: Node, step: Overlay, base: Any) -> Any:
@@ -220,7 +228,7 @@ class Making:
         if isinstance(node.file, Path) and layers.is_picture(node.file):
             return layers.still(node.file, step, base.size)
         assert node.file is not None
-        clip = self.picture(self._piece(node.file))
+        clip = self.picture(self._piece(node.file, "file"))
         if step.width is not None:
             width = max(2, round(pixels(step.width, int(base.size[0]))))
             clip = clip.with_effects([vfx.Resize(scaled(clip.size, width=width))])
@@ -234,22 +242,29 @@ class Making:
         if node.file is None:
             own = self.sounds.clip(piece)
             sound = None if own is None else shaped(own, seconds, gain=step.gain, **fades)
+            length = seconds
         else:
-            sound = self._laid(node.file, step, seconds, fades)
+            sound, length = self._laid(node.file, step, seconds, fades)
             own = self.sounds.clip(piece) if step.mode == "mix" else None
             if own is not None:
                 sound = mixed([(shaped(own, seconds, gain=step.own_gain), Fraction(0)), (sound, Fraction(0))], seconds)
+        told = "" if sound is None else layers.too_long((step.fade_in, step.fade_out), length)
+        self._tell(node, told and f"{told} of sound: it is never heard in full")
         if sound is None:
-            self.warnings.append("the clip has no sound: nothing was done to it")
+            self._tell(node, "the clip has no sound: nothing was done to it")
         elif step.loudness is not None:
             sound, heard = self.sounds.levelled(sound, seconds, step.loudness)
-            if not heard:
-                self.warnings.append("the sound is silent: its loudness was left alone")
+            self._tell(node, "" if heard else "the sound is silent: its loudness was left alone")
         return replace(piece, sound=sound)
 
-    def _laid(self, file: Input, step: Audio, seconds: Fraction, fades: dict[str, Fraction]) -> Any:
-        """The file's sound, laid under the whole clip from `at` on."""
-        sound = self.sounds.clip(self._done[file.number]) if isinstance(file, Ref) else self.sounds.file(file)
+    def _tell(self, node: Node, what: str) -> None:
+        """Note what a person should know of a step, if anything."""
+        self.warnings += [f"{self.recipe.where(node)}: {what}"] if what else []
+
+    def _laid(self, file: Input, step: Audio, seconds: Fraction, fades: dict[str, Fraction]) -> tuple[Any, Fraction]:
+        """The file's sound, laid under the whole clip from `at` on, and how long it is."""
+        with about("file"):
+            sound = self.sounds.clip(self._done[file.number]) if isinstance(file, Ref) else self.sounds.file(file)
         if sound is None:
             raise TemplateError("that step's clip has no sound", place=("file",))
         if step.at >= seconds:
@@ -258,7 +273,7 @@ class Making:
         if step.loop:
             sound = looped(sound, most)
         length = min(most, Fraction(sound.duration))
-        return mixed([(shaped(sound, length, gain=step.gain, **fades), step.at)], seconds)
+        return mixed([(shaped(sound, length, gain=step.gain, **fades), step.at)], seconds), length
 
     def _effect(self, step: Effect, piece: Piece) -> Piece:
         size = piece.width, piece.height
@@ -315,11 +330,12 @@ def span_of(part: Range, piece: Piece) -> Span:
     first = piece.frame(part.start)
     end = part.end if part.end is not None else None if part.duration is None else part.start + part.duration
     last = piece.frames if end is None else piece.frame(end)
-    ends = f"the clip ends at {float(piece.seconds):g} s"
+    ends, mend = f"the clip ends at {float(piece.seconds):g} s", "Choose a part of the clip"
     if first >= piece.frames:
-        raise TemplateError(f"it begins at {float(part.start):g} s, {ends}", "Choose a part of the clip")
+        raise TemplateError(f"it begins at {float(part.start):g} s, {ends}", mend, place=("start",))
     if last > piece.frames:
-        raise TemplateError(f"it ends at {float(end or 0):g} s, {ends}", "Choose a part of the clip")
+        field = "duration" if part.end is None else "end"
+        raise TemplateError(f"it ends at {float(end or 0):g} s, {ends}", mend, place=(field,))
     if first >= last:
         raise TemplateError("there is no frame in it", "Make it longer")
     return first, last
@@ -337,12 +353,10 @@ def placed(name: Any, files: Places, *place: str | int) -> Path:
         TemplateError: It lies elsewhere, or is not there; with the field's place in the step.
 
     """
-    try:
+    with about(*place):
         path = name if isinstance(name, Path) else files.find(name)
-    except TemplateError as error:
-        raise TemplateError(error.what, error.mend, place=place) from None
-    if not is_there(path):
-        raise TemplateError(f"there is no file {said(str(name))}", "Check its name", place=place)
+        if not is_there(path):
+            raise no_file(path)
     return path
 
 

@@ -25,7 +25,7 @@ from ..settings import Settings
 from .making import Making, Span
 from .pieces import Piece, Stretch, blank, from_file, tried
 from .steps import VideoToVideo
-from .template import Node
+from .wiring import Node
 
 
 def name_of(node: Node) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..settings import is_remote
-from .problems import TemplateError, said
+from .problems import TemplateError, near, said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,25 @@ def is_there(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+MOST_LOOKED_AT = 10_000
+
+
+def near_file(path: Path) -> str | None:
+    """The file in the same folder whose name is most like that of one that is not there."""
+    try:
+        names = [one.name for one in itertools.islice(path.parent.iterdir(), MOST_LOOKED_AT) if one.is_file()]
+    except (OSError, ValueError):
+        return None
+    return near(path.name, names)
+
+
+def no_file(path: Path) -> TemplateError:
+    """The error for a file that is not there."""
+    found = near_file(path)
+    what = f"there is no file {said(path.name)} in {path.parent}"
+    return TemplateError(f"{what}; did you mean {found}?" if found else what, "" if found else "Check its name")
 
 
 def of_template(folder: Path) -> Places:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import WrongUse
+from ..errors import SourceError, StepError, WrongUse
+from ..models.words import complaint
 
 HangsOn = Literal["here", "wiring", "nothing"]
 """Which vars could mend an error: those used at its place, those that name a step's inputs, or none."""
@@ -31,9 +33,13 @@ class TemplateError(WrongUse):
         super().__init__(what, mend)
         self.place, self.hangs_on = place, hangs_on
 
-    def at(self, place: Place, lines: Mapping[Place, int] | None = None) -> TemplateError:
+    def about(self, *place: str | int) -> TemplateError:
+        """The same, about what stands at *place*."""
+        return TemplateError(self.what, self.mend, place=place, hangs_on=self.hangs_on)
+
+    def at(self, place: Place, lines: Mapping[Place, int] | None = None, file: str = "") -> TemplateError:
         """The same, told with its place."""
-        where = located(place, lines)
+        where = located(place, lines, file)
         what = f"{where}: {self.what}" if where else self.what
         return TemplateError(what, self.mend, place=place, hangs_on=self.hangs_on)
 
@@ -52,19 +58,37 @@ class Unfit(ValueError):
         self.place, self.hangs_on = place, hangs_on
 
 
-def located(place: Place, lines: Mapping[Place, int] | None = None) -> str:
-    """Such as "steps[2].transition.duration, line 14"; the line is that of the nearest thing that was written."""
+@contextlib.contextmanager
+def about(*place: str | int) -> Iterator[None]:
+    """Have what is wrong within told of what stands at *place*."""
+    try:
+        yield
+    except TemplateError as error:
+        raise error.about(*place, *error.place) from error
+    except (SourceError, StepError) as error:
+        raise TemplateError(error.what, error.mend, place=place) from error
+
+
+def located(place: Place, lines: Mapping[Place, int] | None = None, file: str = "") -> str:
+    """Such as "t.yaml: steps[2].transition.duration, line 14": the line of the nearest thing that was written."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     known = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None) if lines else None
-    return ", ".join(part for part in (path, f"line {known}" if known else "") if part)
+    where = ", ".join(part for part in (path, f"line {known}" if known else "") if part)
+    return f"{file}: {where}" if file and where else where
+
+
+def near(word: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The one of *among* that is most like *word*."""
+    words = {one.lower(): one for one in among}
+    begun = [one for one in words if len(word) > 2 and one.startswith(f"{word.lower()}.")]  # runway, for its only step
+    found = begun or difflib.get_close_matches(word.lower()[:100], words, n=1, cutoff=cutoff)
+    return words[found[0]] if found else None
 
 
 def nearest(word: str, among: Iterable[str]) -> str:
     """What to add to a message where one of *among* is like *word*, else ""."""
-    words = {one.lower(): one for one in among}
-    begun = [one for one in words if len(word) > 2 and one.startswith(f"{word.lower()}.")]  # runway, for its only step
-    found = begun or difflib.get_close_matches(word.lower()[:100], words, n=1, cutoff=0.6)
-    return f"; did you mean {words[found[0]]}?" if found else ""
+    found = near(word, among)
+    return f"; did you mean {found}?" if found else ""
 
 
 def listed(words: Iterable[str]) -> str:
@@ -92,12 +116,15 @@ def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place 
     first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     loc, name = first["loc"], first["type"]
     given, last = _at(tree, loc), str(loc[-1]) if loc else ""
-    what = first["msg"].removeprefix("Value error, ")
+    what, mend = first["msg"].removeprefix("Value error, "), ""
     here: Place = (*place, *loc)
     hangs_on: HangsOn = "here"
     if name == "extra_forbidden":
         fields = _names(_model_at(kind, loc[:-1]))
-        what = f"there is no field {said(last)}{nearest(last, fields) or '; there are ' + ', '.join(fields)}"
+        like = near(last, fields) or next((name for name in _MEANT.get(last, ()) if name in fields), None)
+        mend = "" if like or given is not None else _quoted(_at(tree, loc[:-1]), last)
+        hint = f"did you mean {like}?" if like else f"there are {', '.join(fields)}"
+        what = f"there is no field {said(last)}" + ("" if mend else f"; {hint}")
         what += "; an effect's own fields go under `with`" if kind.__name__ == "Effect" and len(loc) == 1 else ""
         hangs_on = "nothing"
     elif name in {"model_type", "dict_type"}:
@@ -109,11 +136,28 @@ def told(error: ValidationError, kind: type[BaseModel], tree: Any, place: Place 
         choices = first["ctx"]["expected"]
         hint = nearest(str(given), re.findall("'(.*?)'", choices))
         what = f"{said(given)} is not {choices}{hint}"
+    elif given == "" and name == "string_too_short":
+        what = "it is empty"
     elif name != "value_error":
-        what = f"{said(given)} is wrong: {what[0].lower()}{what[1:]}"
+        what = f"{said(given)} is wrong: {complaint(first)}"
     elif isinstance(unfit := first["ctx"]["error"], Unfit):
         here, hangs_on = (*here, *unfit.place), unfit.hangs_on
-    return TemplateError(what, place=here, hangs_on=hangs_on)
+    return TemplateError(what, mend, place=here, hangs_on=hangs_on)
+
+
+_MEANT = {
+    **dict.fromkeys(("input", "inputs", "source", "src", "clip", "video"), ("in",)),
+    "start": ("at",), "duration": ("for",), "for": ("duration",), "length": ("duration", "for"),
+}  # fmt: skip
+"""Fields by other words that are often written for them."""
+
+
+def _quoted(fields: dict[str, Any], word: str) -> str:
+    """The mend for a word without a value: in one line, what stands after a comma is taken for the next field."""
+    before = list(fields)[: list(fields).index(word)]
+    if not before or not isinstance(text := fields[before[-1]], str):
+        return ""
+    return f'Quote text that holds a comma: {before[-1]}: "{text}, {word}"'
 
 
 def _names(kind: type[BaseModel] | None) -> list[str]:

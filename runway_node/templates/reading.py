@@ -40,6 +40,14 @@ _WORDS: dict[str, Any] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 
+_MENDS = {
+    "mapping values are not allowed": 'Quote text that holds a colon: "..."',
+    "expected ',' or '}'": 'Quote what holds a brace, such as "${clip}"',
+    "expected ',' or ']'": 'Quote what holds a brace, such as "${clip}"',
+    "unexpected end of stream": "Close the quote or bracket that is open",
+    "expected node content": "Write a value between the commas, or quote the text that holds them",
+}
+
 Lines = dict[Place, int]
 """The line, from 1, on which the value at each place begins."""
 
@@ -65,7 +73,9 @@ def read(text: str) -> Text:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
-        raise TemplateError(f"{where}this is no YAML: {error.problem or error.context}", "Mend it there") from None
+        what = str(error.problem or error.context)
+        mend = next((mend for words, mend in _MENDS.items() if words in what), "Mend it there")
+        raise TemplateError(f"{where}this is no YAML: {what}", mend) from None
     except (yaml.YAMLError, UnicodeError, RecursionError) as error:
         raise TemplateError(f"This is no YAML: {_first_line(error)}", "Save it as UTF-8 text") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
@@ -100,9 +101,23 @@ class Timed(OneIn):
     duration: Duration | None = Field(default=None, alias="for")
     """How long it stays; unset: to the end."""
     fade: Duration = Field(default=0, validate_default=True)
-    """How long it takes to appear, and to go."""
+    """How long it takes to appear, and to go: `fade_in` and `fade_out` in one."""
+    fade_in: Duration = Field(default=0, validate_default=True)
+    fade_out: Duration = Field(default=0, validate_default=True)
     opacity: Share = 1.0
     position: Position = Field(default="center", validate_default=True)
+
+    @model_validator(mode="after")
+    def _fades_once(self) -> Timed:
+        given = self.model_fields_set
+        if "fade" in given and given & {"fade_in", "fade_out"}:
+            raise Unfit("it is `fade_in` and `fade_out` in one; leave it out, or them", "fade", hangs_on="nothing")
+        return self
+
+    @property
+    def fades(self) -> tuple[Fraction, Fraction]:
+        """How long it takes to appear, and to go."""
+        return self.fade_in or self.fade, self.fade_out or self.fade
 
 
 class Overlay(Timed):

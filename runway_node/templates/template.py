@@ -7,21 +7,25 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from ..errors import RunwayNodeError
 from .declared import NAME, TYPES, Var, fill, uses, values_of
-from .places import Places, is_there, of_template
-from .problems import Place, TemplateError, nearest, said, told
+from .places import Places, is_there, no_file, of_template
+from .problems import Place, TemplateError, located, nearest, said, told
 from .reading import MOST_BYTES, Lines, read
-from .steps import KINDS, AnyStep, Concat, Written
+from .steps import KINDS, AnyStep, Written
 from .values import Words
+from .wiring import Known, Node, ids_of, node_of, ordered
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
+CLIPS = (*SUFFIXES, ".m4v", ".avi", ".mxf", ".mpg", ".ts")
+"""What is taken for a clip by its name."""
 MOST_STEPS = 500
 Suffix = Literal[".mp4", ".mov", ".mkv", ".webm"]
 
@@ -46,43 +50,6 @@ class Template(Written):
     """The id of the step whose clip is the result; unset: the last one."""
 
 
-class Ref(NamedTuple):
-    """Another step, by its place among the steps."""
-
-    number: int
-
-
-Input = Ref | Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A step and where its inputs come from.
-
-    Args:
-        number: Its place among the template's steps.
-        step: What it does.
-        inputs: What it is applied to; for a concat, all clips.
-        file: Another file or step that it uses: an overlay's picture, a sound.
-
-    """
-
-    number: int
-    step: Any
-    inputs: tuple[Input, ...]
-    file: Input | None = None
-
-    @property
-    def needs(self) -> list[int]:
-        """The nodes that its inputs are."""
-        return [one.number for one in (*self.inputs, self.file) if isinstance(one, Ref)]
-
-    @property
-    def place(self) -> Place:
-        """Where it stands in the template."""
-        return ("steps", self.number)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A template with values: what is to be made, in order, each step after those it needs."""
@@ -92,6 +59,7 @@ class Recipe:
     output: Output
     files: Places
     lines: Lines = field(repr=False, default_factory=dict)
+    file: str = ""
 
     def leading_to(self, number: int, made: Collection[int] = ()) -> list[Node]:
         """The nodes that one needs, itself the last, in order; not those that are *made*, nor what only these need."""
@@ -117,7 +85,11 @@ class Recipe:
 
     def wrong(self, node: Node, error: TemplateError, *more: str | int) -> TemplateError:
         """The error, told with the step's place."""
-        return error.at((*node.place, *more, *error.place), self.lines)
+        return error.at((*node.place, *more, *error.place), self.lines, self.file)
+
+    def where(self, node: Node) -> str:
+        """A step's place, for what is told of it."""
+        return located(node.place, self.lines, self.file)
 
 
 class Source:
@@ -126,15 +98,16 @@ class Source:
     Args:
         text: YAML or JSON.
         folder: Where the files that it names are.
-        name: What it is called in messages.
+        name: What outputs are named by.
+        file: Whose lines the lines are that are told once there are values: of rows, there are others.
 
     Raises:
         TemplateError: It cannot be used, whatever the values; with path and line.
 
     """
 
-    def __init__(self, text: str, folder: Path, name: str = "template") -> None:
-        self.text, self.folder, self.name = text, folder, name
+    def __init__(self, text: str, folder: Path, name: str = "template", file: str = "") -> None:
+        self.text, self.folder, self.name, self.file = text, folder, name, file
         self.tree, self.lines = read(text)
         if not isinstance(self.tree, dict):
             raise TemplateError("A template is a mapping, with version, vars and steps")
@@ -153,9 +126,10 @@ class Source:
         """
         try:
             tree = fill(self.tree, values)
-            return _recipe(tree, self.lines, of_template(self.folder), there=there)
+            recipe = _recipe(tree, self.lines, of_template(self.folder), there=there)
         except TemplateError as error:
-            raise error.at(error.place, self.lines) from None
+            raise error.at(error.place, self.lines, self.file) from None
+        return replace(recipe, file=self.file)
 
     def values(self, given: Mapping[str, Any], places: Places, *, loose: bool = False) -> dict[str, Any]:
         """A value for each var; files are looked for in *places*, default ones beside the template.
@@ -166,10 +140,13 @@ class Source:
         """
         found = values_of(self.vars, given, loose=loose)
         for name, var in self.vars.items():
-            if var.type == "path" and not isinstance(found[name], Path):
+            if var.type == "path":
                 own = given.get(name) in {None, ""}
                 try:
-                    found[name] = (of_template(self.folder) if own else places).value(found[name])
+                    if not isinstance(found[name], Path):
+                        found[name] = (of_template(self.folder) if own else places).value(found[name])
+                    if isinstance(found[name], Path) and not is_there(found[name]):
+                        raise no_file(found[name])
                 except TemplateError as error:
                     raise TemplateError(f"{name}: {error.what}", error.mend) from None
         return found
@@ -211,7 +188,13 @@ class Source:
             steps = [step for step in self.tree["steps"] if isinstance(step, dict)]
             wiring = [self.tree.get("render"), [(step.get("in"), step.get("file")) for step in steps]]
             return bool(texts & uses(json.dumps(wiring)))
-        return error.hangs_on == "here" and _depends(self.tree, error.place)
+        return error.hangs_on == "here" and bool(_used(self.tree, error.place))
+
+    def by_var(self, error: RunwayNodeError) -> RunwayNodeError:
+        """The error with the vars in front that are used at its very place; of a whole step's, any could be meant."""
+        place = error.place if isinstance(error, TemplateError) else ()
+        names = sorted(_used(self.tree, place)) if len(place) > len(("steps", 0)) or place[:1] == ("output",) else []
+        return TemplateError(f"{', '.join(names)}: {error.what}", error.mend) if names else error
 
     @property
     def digest(self) -> str:
@@ -229,6 +212,8 @@ def load(path: Path) -> Source:
     try:
         if path.exists() and not path.is_file():
             raise TemplateError(f"{path} is not a file", "Check the path")
+        if path.suffix.lower() in CLIPS and path.exists():
+            raise _a_video(path)
         if path.stat().st_size > MOST_BYTES:
             raise TemplateError(f"{path.name}: a template has at most {MOST_BYTES >> 20} MiB", "Is it the template?")
         text = path.read_text(encoding="utf-8")
@@ -237,9 +222,16 @@ def load(path: Path) -> Source:
     except UnicodeDecodeError:
         raise TemplateError(f"{path} is not UTF-8 text", "Save it as UTF-8") from None
     try:
-        return Source(text, path.absolute().parent, path.stem)
+        return Source(text, path.absolute().parent, path.stem, path.name)
     except TemplateError as error:
         raise TemplateError(f"{path.name}: {error.what}", error.mend, place=error.place) from None
+
+
+def _a_video(path: Path) -> TemplateError:
+    return TemplateError(
+        f"{path.name} looks like a video, and a template is a .yaml or .json file",
+        f"Give the template first: runway-node render TEMPLATE --set clip={path.name}",
+    )
 
 
 def _sample(var: Any) -> Any:
@@ -260,25 +252,24 @@ def _sample(var: Any) -> Any:
     return Fraction(least) if var.type == "duration" else least
 
 
-def _depends(tree: Any, place: Place) -> bool:
-    """Whether what stands at *place* uses a var anywhere."""
+def _used(tree: Any, place: Place) -> set[str]:
+    """The vars that what stands at *place* uses anywhere."""
     for part in place:
         try:
             tree = tree[part]
         except (KeyError, IndexError, TypeError):
-            return False  # what is not there needs no value
-    return bool(uses(json.dumps(tree)))
+            return set()  # what is not there needs no value
+    return uses(json.dumps(tree))
 
 
 def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Recipe:
     """Check a filled tree, part by part, so that each error has its place."""
-    known = list(Template.model_fields)
+    fields = list(Template.model_fields)
     for name in tree:
-        if name not in known:
-            hint = nearest(name, known) or f"; there are {', '.join(known)}"
+        if name not in fields:
+            hint = nearest(name, fields) or f"; there are {', '.join(fields)}"
             raise TemplateError(f"there is no field {said(name)}{hint}", place=(name,), hangs_on="nothing")
-    if tree.get("version") != 1 or isinstance(tree.get("version"), bool):
-        raise TemplateError("version: 1 is missing, or another version is named", place=("version",))
+    _known_version(tree.get("version"))
     if not isinstance(tree.get("description", ""), str):
         raise TemplateError(f"{said(tree['description'])} is no text", place=("description",))
     output = _one(Output, {} if tree.get("output") is None else tree["output"], ("output",))
@@ -286,14 +277,25 @@ def _recipe(tree: Any, lines: Lines, files: Places, *, there: bool = True) -> Re
     if not isinstance(raw, list) or not 0 < len(raw) <= MOST_STEPS:
         raise TemplateError(f"steps is a list of 1 to {MOST_STEPS} steps", place=("steps",), hangs_on="nothing")
     steps = [_step(one, ("steps", number)) for number, one in enumerate(raw)]
-    ids = _ids(steps)
-    nodes = [_node(number, step, ids, files, there=there) for number, step in enumerate(steps)]
+    clips = [name for name, var in (tree.get("vars") or {}).items() if var["type"] == "path"]
+    known = Known(ids=ids_of(steps), vars=clips, files=files, there=there)
+    nodes = [node_of(number, step, known) for number, step in enumerate(steps)]
     last = len(nodes) - 1
     if (wanted := tree.get("render")) is not None:
-        if not isinstance(wanted, str) or wanted not in ids:
-            raise TemplateError(f"there is no step {said(wanted)}{nearest(str(wanted), ids)}", place=("render",))
-        last = ids[wanted]
-    return Recipe(nodes=_ordered(nodes, last), last=last, output=output, files=files, lines=lines)
+        if not isinstance(wanted, str) or wanted not in known.ids:
+            raise known.no_step(wanted).about("render")
+        last = known.ids[wanted]
+    return Recipe(nodes=ordered(nodes, last), last=last, output=output, files=files, lines=lines)
+
+
+def _known_version(version: Any) -> None:
+    if version == 1 and not isinstance(version, bool):
+        return
+    if version is None:
+        raise TemplateError("version is missing", "Begin with `version: 1`", place=("version",))
+    newer = isinstance(version, (int, float)) and version > 1
+    mend = "A newer runway-node is needed" if newer else "Write `version: 1`"
+    raise TemplateError(f"this runway-node knows version 1, not {said(version)}", mend, place=("version",))
 
 
 def _one(kind: Any, raw: Any, place: Place) -> Any:
@@ -313,80 +315,3 @@ def _step(raw: Any, place: Place) -> Any:
         hint = nearest(str(kind), KINDS) or f"; there are {', '.join(KINDS)}"
         raise TemplateError(f"there is no step type {said(kind)}{hint}", place=(*place, "type"))
     return _one(KINDS[kind], raw, place)
-
-
-def _ids(steps: list[Any]) -> dict[str, int]:
-    ids: dict[str, int] = {}
-    for number, step in enumerate(steps):
-        if step.id is not None and step.id in ids:
-            raise TemplateError(f"the id {step.id} is steps[{ids[step.id]}]'s already", place=("steps", number, "id"))
-        if step.id is not None:
-            ids[step.id] = number
-    return ids
-
-
-def _node(number: int, step: Any, ids: dict[str, int], files: Places, *, there: bool) -> Node:
-    place: Place = ("steps", number)
-
-    def found(value: Any, *field: str | int) -> Input:
-        try:
-            return _input(value, ids, files, there=there)
-        except TemplateError as error:
-            raise TemplateError(error.what, error.mend, place=(*place, *field)) from None
-
-    if isinstance(step, Concat):
-        inputs = tuple(found(one, "in", index) for index, one in enumerate(step.source))
-    elif step.source is not None:
-        inputs = (found(step.source, "in"),)
-    elif number:
-        inputs = (Ref(number - 1),)
-    else:
-        raise TemplateError("in is missing: the first step has none before it", place=place, hangs_on="nothing")
-    file = getattr(step, "file", None)
-    return Node(number=number, step=step, inputs=inputs, file=None if file is None else found(file, "file"))
-
-
-def _input(value: Any, ids: dict[str, int], files: Places, *, there: bool) -> Input:
-    if isinstance(value, Path):
-        return value
-    if value in ids:
-        return Ref(ids[value])
-    path = files.find(value)
-    hint = nearest(value, ids)  # a typo is one before the files are there, too
-    if (there or hint) and not is_there(path):
-        raise TemplateError(f"there is no step and no file {said(value)}{hint}")
-    return path
-
-
-def _ordered(nodes: list[Node], last: int) -> tuple[Node, ...]:
-    """The nodes that the last one needs, each after those it needs itself.
-
-    Raises:
-        TemplateError: They go in a circle, or one leads nowhere.
-
-    """
-    order: list[Node] = []
-    state: dict[int, str] = {}
-
-    def visit(number: int) -> None:
-        if state.get(number) == "done":
-            return
-        if state.get(number) == "open":
-            raise TemplateError(
-                "the steps go in a circle here", "Let `in` name an earlier step", place=nodes[number].place,
-                hangs_on="wiring",
-            )  # fmt: skip
-        state[number] = "open"
-        for one in nodes[number].needs:
-            visit(one)
-        state[number] = "done"
-        order.append(nodes[number])
-
-    visit(last)
-    for node in nodes:
-        if node.number not in state:
-            raise TemplateError(
-                "nothing uses this step", "Name it in another step's `in`, or in `render`", place=node.place,
-                hangs_on="wiring",
-            )  # fmt: skip
-    return tuple(order)

@@ -67,8 +67,8 @@ def color(value: object) -> str:
     try:
         ImageColor.getrgb(text)
     except ValueError:
-        hint = nearest(text, ImageColor.colormap)
-        raise ValueError(f"{said(value)} is no colour: write a name such as white, or #rrggbb{hint}") from None
+        hint = nearest(text, ImageColor.colormap) or ": write a name such as white, or #rrggbb"
+        raise ValueError(f"{said(value)} is no colour{hint}") from None
     return text
 
 
