@@ -405,3 +405,11 @@ def test_a_missing_key_is_told_before_anything(desk, monkeypatch):
     assert desk(("a.mp4", "dusk"), flags=["--dry-run"])[0] == 0
     assert desk(("a.mp4", "dusk"))[0] == 2
     assert "RUNWAYML_API_SECRET" in desk.noted
+
+
+def test_rows_are_ordered_as_they_stand(desk):
+    """Row 1 is ordered first, and each one after it in the table's order."""
+    rows = [("a.mp4", f"dusk {number}") for number in range(9)]
+    code, _ = desk(*rows, flags=["--json"])
+    assert code == 0
+    assert [line["row"] for line in desk.events() if line["phase"] == "submitted"] == list(range(1, 10))

@@ -48,6 +48,14 @@ def test_rows_are_rendered(desk):
     assert [row["status"] for row in results] == ["done", "done"]
 
 
+def test_rows_are_ordered_as_they_stand(desk):
+    """In the table's order, by the worker in this process too."""
+    rows = [("a.mp4", f"dusk {number}") for number in range(9)]
+    code, _ = desk(*rows, flags=[*DBOS, "--json"])
+    assert code == 0
+    assert [line["row"] for line in desk.events() if line["phase"] == "submitted"] == list(range(1, 10))
+
+
 def test_a_lost_result_is_made_again(desk):
     """The queue says done, and nothing is there: the same command puts it there, for nothing."""
     desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=DBOS)

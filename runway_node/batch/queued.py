@@ -17,10 +17,15 @@ from ..storage import is_remote
 from .durable import BEGAN, CANCELLED, LEFT, Durable, Work
 from .halting import MAX_REFUSALS, too_many
 from .jobs import Job, Outcome
+from .starts import Starts
 from .work import render_row
 
 BATCH, MOST = "batch", "max_refusals"
 """What a queued job holds beside its row's own fields."""
+
+
+SETTLE = 0.5
+"""Seconds in which the rows that were taken from the queue at once are all begun: its threads race."""
 
 
 def batch_name(template: str, outputs: str, jobs: Sequence[Job]) -> str:
@@ -63,7 +68,7 @@ def work_of(
 
     """
     holds: dict[str, threading.Event] = {}
-    guard = threading.Lock()
+    guard, starts = threading.Lock(), Starts(SETTLE)
 
     def work(told: dict[str, Any], over: threading.Event) -> dict[str, Any]:
         batch, most = str(told.pop(BATCH, "")), int(told.pop(MOST, MAX_REFUSALS))
@@ -77,8 +82,10 @@ def work_of(
             _forget(hold, durable, batch)
         stop = Stop(over)
         stop.hold, stop.detached = hold, True  # whoever ends a worker leaves what is paid running
-        with opened(settings):
-            outcome = render_row(job, settings, stop, _teller(tell, batch, job.row), began=began)
+        rank = (job.row, int(1000 * (began or 0)))  # the queue's own order
+        starts.wait(rank, stop)
+        with opened(settings), starts.under_way(rank, _teller(tell, batch, job.row)) as heard:
+            outcome = render_row(job, settings, stop, heard, began=began)
         if outcome.kind == LedgerError.__name__:  # the database's fault: the row is not over, and others go on with it
             return ended(outcome, over=True) | {"status": LEFT}
         if unfit is not None and outcome.kind == SettingsError.__name__:  # no key: it is the worker's, not the row's
