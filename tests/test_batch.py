@@ -37,9 +37,9 @@ def test_without_a_name_and_a_clip_the_number_names_it(desk):
 
 
 def test_results_are_the_rows_and_what_came_of_them(desk):
-    """results.csv has the rows' own columns, and status, output, take, cost and error."""
+    """results.csv has the rows' own columns, and status, output, take, cost, spent and error."""
     _, results = desk(("a.mp4", "dusk", "keep me"), heads=("clip", "look", "note"))
-    assert list(results[0]) == ["clip", "look", "note", "status", "output", "take", "cost", "error"]
+    assert list(results[0]) == ["clip", "look", "note", "status", "output", "take", "cost", "spent", "error"]
     assert (results[0]["note"], results[0]["cost"]) == ("keep me", "56")
     assert results[0]["take"].endswith(".mp4")
 
@@ -315,7 +315,7 @@ def test_results_given_back_as_rows_are_the_rows(desk):
     code, _, noted = desk.program("render", desk.template, "--rows", desk.folder / "again.csv", "-o", desk.out)
     assert code == 0
     assert "1 done before" in noted
-    assert list(desk.results()[0]) == ["clip", "look", "status", "output", "take", "cost", "error"]
+    assert list(desk.results()[0]) == ["clip", "look", "status", "output", "take", "cost", "spent", "error"]
 
 
 def test_jsonl_rows_keep_their_types(desk):

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,27 @@ def test_what_a_failed_row_was_charged_is_told(desk):
     assert code == 1
     assert {row["status"]: row["cost"] for row in results} == {"failed": "56", "done": "56"}
     assert desk.events()[-1]["spent"] == 112
+
+
+def test_spent_is_what_this_command_was_charged(desk):
+    """An owned take costs its row as much as before, and this command nothing; the column's sum is what was spent."""
+    desk(("a.mp4", "dusk"))
+    code, results = desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=["--json"])
+    assert code == 0
+    assert [(row["cost"], row["spent"]) for row in results] == [("56", "0"), ("56", "56")]
+    assert desk.events()[-1]["spent"] == 56
+
+
+def test_a_row_that_failed_after_it_paid_tells_its_take(desk, monkeypatch):
+    """What it was charged, and the take that is owned, are in the table: nobody pays for it again."""
+
+    def write(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(rendering, "write", write)
+    _, results = desk(("a.mp4", "dusk"))
+    assert (results[0]["status"], results[0]["spent"]) == ("failed", "56")
+    assert Path(results[0]["take"]).is_file()
 
 
 def test_a_stopped_batch_tells_what_was_sent(desk, monkeypatch):

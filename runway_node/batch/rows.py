@@ -18,7 +18,7 @@ MOST_CELL = 64 << 10
 MOST_COLUMNS = 200
 CLIPS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mxf", ".mpg", ".ts")
 """What of a folder is taken for a clip."""
-TOLD = ("status", "output", "take", "cost", "error")
+TOLD = ("status", "output", "take", "cost", "spent", "error")
 """Columns of results.csv that are ours: given back as rows, they are no cells."""
 
 
