@@ -94,6 +94,21 @@ def test_a_row_that_failed_after_it_paid_tells_its_take(desk, monkeypatch):
     assert Path(results[0]["take"]).is_file()
 
 
+@pytest.mark.parametrize("engine", ["threads", "dbos"])
+def test_debug_shows_where_a_bug_is(desk, monkeypatch, engine):
+    """Under --debug the traceback of an error that is none of ours is shown, whichever engine has the row."""
+
+    def write(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(rendering, "write", write)
+    words = ("--rows", desk.table(("a.mp4", "dusk")), "-o", desk.out, "--engine", engine)
+    code, _, noted = desk.program("render", desk.template, *words, "--debug")
+    assert code == 1
+    assert 'raise RuntimeError("a bug")' in noted
+    assert "Traceback" not in desk.program("render", desk.template, *words)[2]
+
+
 def test_a_stopped_batch_tells_what_was_sent(desk, monkeypatch):
     """Of two rows and one slot the one that was sent is left, the other one was not sent."""
     monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from .halting import reason, refusal_of, refused
 from .jobs import FORMAT, Hashes, Job, Outcome, Status, fingerprint
 from .meter import Meter, Tell
 from .records import Records, staging
+
+log = logging.getLogger(__name__)
 
 
 def render_row(
@@ -179,9 +182,11 @@ def kept(job: Job, record: dict[str, Any]) -> Outcome:
 
 
 def unforeseen(error: BaseException) -> RunwayNodeError:
-    """An error that is none of ours: a fault of this program."""
+    """An error that is none of ours: a fault of this program; the log has where it is."""
+    log.debug("A fault of this program", exc_info=error)
     return RunwayNodeError(
-        f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "This is our fault: report it"
+        f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        "This is our fault: run it again with --debug and report it",
     )
 
 
