@@ -334,6 +334,16 @@ def test_a_folder_is_rows_too(desk):
     assert sorted(path.name for path in desk.out.glob("*.mp4")) == ["a-dusk.mp4", "b-dusk.mp4", "c-dusk.mp4"]
 
 
+def test_rows_have_a_folder_of_their_own(desk, monkeypatch):
+    """Without -o they go to a folder by the template's name, also the second time; nothing lies among the sources."""
+    monkeypatch.chdir(desk.folder)
+    words = ("render", desk.template, "--rows", desk.table(("a.mp4", "dusk")))
+    assert desk.program(*words)[0] == 0
+    assert (desk.folder / "look-out" / "a-dusk.mp4").exists()
+    assert {path.name for path in desk.folder.glob("*.mp4")} == {"a.mp4", "b.mp4", "c.mp4"}
+    assert "1 done before" in desk.program(*words)[2]
+
+
 def test_events_are_json_lines_with_their_row(desk):
     """--json tells each event with its row, each row's end, and a result at last."""
     desk(("a.mp4", "dusk"), ("b.mp4", "snow"), flags=["--json"])

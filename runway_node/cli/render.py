@@ -36,7 +36,11 @@ Rows = Annotated[
 ]
 Out = Annotated[
     str | None,
-    typer.Option("--output", "-o", help="The folder, or s3://BUCKET/PREFIX, for results; without --rows also a file."),
+    typer.Option(
+        "--output", "-o",
+        help="The folder, or s3://BUCKET/PREFIX, for results; without --rows also a file. Unset: the folder "
+        "TEMPLATE-out here with --rows, else this one.",
+    ),
 ]
 Media = Annotated[
     list[str] | None,
