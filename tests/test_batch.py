@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -407,6 +408,17 @@ def test_a_wrong_flag_is_one_line_and_pays_nothing(desk, words, told):
     assert noted.count("Error: ") == 1
     assert told in noted
     assert desk.creates == 0
+
+
+@pytest.mark.parametrize("missing", ["dbos", "psycopg"])
+def test_a_dry_run_tells_that_the_queue_cannot_be_had(desk, monkeypatch, missing):
+    """Without DBOS, or its driver where there is a server, a dry run says in one line what to install."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setenv("RUNWAY_NODE_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+    code, _ = desk(("a.mp4", "dusk"), flags=["--engine", "dbos", "--dry-run"])
+    assert code
+    assert desk.noted.count("Error: ") == desk.noted.count("\n") == 1
+    assert "pip install 'runway-node[" in desk.noted
 
 
 def test_a_missing_key_is_told_before_anything(desk, monkeypatch):

@@ -123,6 +123,10 @@ def render(
             raise WrongUse(f"--engine {engine!r} is neither threads nor dbos", "Leave it out for this machine alone")
         if detach and engine != "dbos":
             raise WrongUse("--detach leaves rows to workers, and there are none", "Add --engine dbos")
+        if engine == "dbos":
+            from ..batch.durable import library
+
+            library()  # a dry run tells as well that it is missing
         over = {"database_url": database, "max_seconds": max_seconds}
         settings, stop = load_settings(**{name: value for name, value in over.items() if value}), Stop()
         policy = {"reorder": reorder, "resubmit_ambiguous": resubmit_ambiguous}

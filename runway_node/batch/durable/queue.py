@@ -71,7 +71,7 @@ class Queue:
 
     def __init__(self, store: Store, version: str) -> None:
         hush()
-        dbos = _library()
+        dbos = library()
         self._store, self.version = store, version
         # An account's rows are for its own workers: others have not its key.
         self.name = f"rows {store.account}".strip()
@@ -107,7 +107,7 @@ class Queue:
         return count
 
     def _options(self, batch: str, number: int, attempt: int) -> Any:
-        dbos = _library()
+        dbos = library()
         return dbos.EnqueueOptions(
             workflow_name=WORKFLOW,
             queue_name=self.name,
@@ -288,7 +288,13 @@ def hush() -> None:
         theirs.setLevel(logging.WARNING)
 
 
-def _library() -> Any:
+def library() -> Any:
+    """DBOS.
+
+    Raises:
+        WrongUse: It is not installed.
+
+    """
     try:
         import dbos
     except ModuleNotFoundError:
