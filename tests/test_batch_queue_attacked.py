@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -74,6 +75,18 @@ def test_force_replaces_what_came_after(desk):
     assert code == 0
     assert (desk.out / "a-dusk.mp4").read_bytes() != b"mine"
     assert desk.creates == 1
+
+
+def test_status_tells_batches_apart(desk):
+    """Its template, its folder, its rows by their states, and what all their tries were charged."""
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
+    desk.sandbox.add(Fault(where="poll", kind="failed", code="SAFETY.INPUT.TEXT"))
+    desk(("a.mp4", "rude"), flags=DBOS)
+    desk(("a.mp4", "rude"), flags=[*DBOS, "--retry-refused"])
+    heads, line = desk.program("batch", "status")[1].splitlines()[:2]
+    told = dict(zip(re.split(r"\s{2,}", heads), re.split(r"\s{2,}", line), strict=True))
+    assert (told["template"], told["output folder"], told["credits spent"]) == ("look", str(desk.out), "112")
+    assert [told[name] for name in ("done", "failed", "waiting", "under way")] == ["1", "0", "0", "0"]
 
 
 @pytest.mark.parametrize("rows", [True, False])

@@ -36,6 +36,11 @@ Which = Annotated[
 STATES = ("waiting", "running", "left", "done", "cancelled")
 """Of a batch's rows; all others have failed, in one way or another."""
 
+HEADS = (
+    "batch", "template", "output folder", "begun", "state", "done", "failed", "waiting", "under way", "left",
+    "cancelled", "credits spent",
+)  # fmt: skip
+
 
 def work_of(settings: Settings, durable: Durable, unfit: Callable[[str], None]) -> Work:
     """What a worker does for a row."""
@@ -212,7 +217,7 @@ def _tell(show: Show, found: Status, *, rows: bool) -> None:
         show.say("There is no batch, and no worker")
         return
     if found.batches:
-        show.table(("batch", "since", "state", *STATES, "failed"), [_line(batch) for batch in found.batches])
+        show.table(HEADS, [_line(batch) for batch in found.batches])
     for batch in found.batches:
         if batch.stopped:
             why = f": {batch.reason}" if batch.reason else ""
@@ -235,15 +240,35 @@ def _tell(show: Show, found: Status, *, rows: bool) -> None:
 
 def _line(batch: Batch) -> tuple[str, ...]:
     state = batch.stopped or ("open" if batch.open else "over")
-    counts = [batch.counts.get(name, 0) for name in STATES]
-    failed = sum(batch.counts.values()) - sum(counts)
-    return (batch.id, _when(batch.created), state, *(str(count or "") for count in (*counts, failed)))
+    counts = {name: batch.counts.get(name, 0) for name in STATES}
+    failed = len(batch.rows) - sum(counts.values())
+    rows = (counts["done"], failed, *(counts[name] for name in ("waiting", "running", "left", "cancelled")))
+    spent = _spent(batch)
+    told = "not stated" if spent is None else f"{spent:g}"
+    return batch.id, _template(batch), _outputs(batch), _when(batch.created), state, *map(str, rows), told
+
+
+def _template(batch: Batch) -> str:
+    """As the batch's name has it (`queued.batch_name`)."""
+    return batch.id.rpartition("-")[0] or batch.id
+
+
+def _outputs(batch: Batch) -> str:
+    return str((batch.job or {}).get("outputs") or "-")
+
+
+def _spent(batch: Batch) -> float | None:
+    """Credits that its rows' calls were charged, in all their attempts; None where the provider does not say."""
+    from ..models import sum_known
+
+    ends = (end for row in batch.rows for end in (*row.before, row.outcome or {}))
+    return sum_known([end.get("spent", 0.0) for end in ends])
 
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     came = row.outcome or {}
-    return str(row.number), row.state, str(row.attempt), str(came.get("error") or came.get("output") or "")
+    return str(row.number), row.state, str(row.attempt), str(came.get("error") or came.get("output") or "-")
 
 
 def _who(one: Worker) -> tuple[str, ...]:
@@ -262,7 +287,8 @@ def _counts(counts: Counter[str]) -> str:
 def _batch(batch: Batch) -> dict[str, Any]:
     return {
         "batch": batch.id, "created": batch.created, "stopped": batch.stopped, "reason": batch.reason,
-        "open": batch.open, "counts": batch.counts,
+        "open": batch.open, "counts": batch.counts, "template": _template(batch), "outputs": _outputs(batch),
+        "spent": _spent(batch),
     }  # fmt: skip
 
 

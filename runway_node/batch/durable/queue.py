@@ -123,6 +123,12 @@ class Queue:
             found = self._client.list_workflows(workflow_id_prefix=f"{batch}:", load_input=jobs)
         return latest(_row(one) for one in found)
 
+    def job(self, batch: str) -> dict[str, Any] | None:
+        """The job of one of a batch's rows: what all have in common is in it."""
+        with self._store.telling():
+            found = self._client.list_workflows(workflow_id_prefix=f"{batch}:", limit=1, load_output=False)
+        return _row(found[0]).job if found else None
+
     def drop(self, batch: str) -> int:
         """Cancel what was never begun, and only that; how many."""
         rows = self._table
