@@ -36,6 +36,12 @@ Which = Annotated[
 STATES = ("waiting", "running", "left", "done", "cancelled")
 """Of a batch's rows; all others have failed, in one way or another."""
 
+UNTOLD = (
+    "results.csv is written by render: give the same render command again once the rows are over; what is done is "
+    "not ordered again"
+)
+"""Workers have the rows' jobs, not the table that they come from."""
+
 HEADS = (
     "batch", "template", "output folder", "begun", "state", "done", "failed", "waiting", "under way", "left",
     "cancelled", "credits spent",
@@ -91,6 +97,7 @@ def worker(
             rows = durable.status(until_done).batches[0].rows if until_done else ()
         show.result({"rows": dict(told.counts)})
         show.say(f"Rows: {_counts(told.counts) or 'none'}")
+        show.note(UNTOLD) if (drain or until_done) and told.counts else None
         failed = any(word not in {"done", "left", "cancelled"} for word in told.counts)
         if code := worst(rows) or int(drain and failed):
             raise typer.Exit(code)
@@ -227,6 +234,8 @@ def _tell(show: Show, found: Status, *, rows: bool) -> None:
         others = {row.version for row in batch.rows if row.state in OPEN} - {VERSION}
         if others:
             show.say(f"{batch.id} has rows for workers of another release ({', '.join(sorted(others))})")
+    if found.batches:
+        show.say(UNTOLD)
     if rows:
         show.say("")
         lines = [_cells(row) for batch in found.batches for row in batch.rows]
