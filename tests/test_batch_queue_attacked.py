@@ -106,7 +106,7 @@ def test_rows_of_an_older_batch_are_told(desk):
     put(desk, ("b.mp4", "dusk"), batch="older")
     code, _ = desk(("a.mp4", "dusk"), flags=DBOS)
     assert code == 0, desk.noted
-    assert "Batch older has 1 rows in this queue" in desk.noted
+    assert "Batch older has 1 row in this queue" in desk.noted
     assert "batch cancel older" in desk.noted
 
 

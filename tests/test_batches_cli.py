@@ -95,6 +95,13 @@ def test_cancel_and_resume_in_words(program):
     assert program("worker", "--drain")[0] == 0
 
 
+def test_one_is_not_many(program):
+    """One row is told as one."""
+    enqueue(count=1)
+    assert "Batch film: 1 row will not be begun" in program("batch", "cancel")[1]
+    assert program("batch", "forget")[1] == "Batch film is forgotten, 1 row\n"
+
+
 def test_forget_in_words(program):
     """`batch forget` takes the only batch that is over; one that is not is said to be cancelled first."""
     enqueue()

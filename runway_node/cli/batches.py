@@ -14,7 +14,7 @@ from ..errors import Interrupted, WrongUse
 from ..settings import Settings, load_settings
 from . import flags
 from .order import detach_on_term
-from .output import Show, reporting
+from .output import Show, many, reporting
 
 if TYPE_CHECKING:
     from ..batch.durable import Batch, Durable, Row, Status, Work, Worker
@@ -133,7 +133,7 @@ def cancel(
             dropped = durable.cancel(batch)
             going = durable.status(batch).batches[0].open
         show.result({"batch": batch, "cancelled": dropped, "open": going})
-        show.say(f"Batch {batch}: {dropped} rows will not be begun; {going} are under way and will be finished")
+        show.say(f"Batch {batch}: {many(dropped, 'row')} will not be begun; {going} are under way and will be finished")
 
 
 @app.command()
@@ -145,7 +145,7 @@ def resume(
         with _opened(database, which, lambda one: one.stopped) as (durable, batch):
             count = durable.resume(batch)
         show.result({"batch": batch, "resumed": count})
-        show.say(f"Batch {batch}: {count} rows wait for a worker; there is one with: runway-node worker")
+        show.say(f"Batch {batch}: {many(count, 'row')} to be done by a worker; there is one with: runway-node worker")
 
 
 @app.command()
@@ -157,7 +157,7 @@ def forget(
         with _opened(database, which, lambda one: not one.open) as (durable, batch):
             count = durable.forget(batch)
         show.result({"batch": batch, "forgotten": count})
-        show.say(f"Batch {batch} is forgotten, {count} rows")
+        show.say(f"Batch {batch} is forgotten, {many(count, 'row')}")
 
 
 def worst(rows: tuple[Row, ...]) -> int:
@@ -187,11 +187,11 @@ class _Teller:
             word = change.get("status", phase)
             self._show.note(f"{change['batch']} row {change['row']}: {word} {more}".rstrip())
         elif phase == "recovered":
-            self._show.note(f"{len(change['rows'])} rows of a worker that is gone are taken over")
+            self._show.note(f"{many(len(change['rows']), 'row')} of a worker that is gone taken over")
         elif phase == "lost":
             self._show.note("The database was lost; waiting for it")
         else:
-            self._show.note(f"Worker {change['worker']} does up to {change['at_once']} rows at once")
+            self._show.note(f"Worker {change['worker']} does up to {many(change['at_once'], 'row')} at once")
 
 
 def _settings(database: str | None) -> Settings:

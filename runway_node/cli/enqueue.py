@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunwayNodeError
-from .output import Show
+from .output import Show, many
 
 if TYPE_CHECKING:
     from ..batch import Asked, Job, Outcome
@@ -53,7 +53,7 @@ def through_queue(
     with Durable(asked.settings) as durable:
         count = durable.enqueue(batch, queued(batch, jobs, max_refusals), anew=True)
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
-        show.note(f"Batch {batch}: {count} rows enqueued" + _helpers(durable, asked, detach=detach))
+        show.note(f"Batch {batch}: {many(count, 'row')} enqueued" + _helpers(durable, asked, detach=detach))
         for line in () if detach or asked.settings.database_url else _others(durable, batch):
             show.note(line)
         if detach:
@@ -67,14 +67,16 @@ def _helpers(durable: Durable, asked: Asked, *, detach: bool) -> str:
     if asked.settings.database_url is None:
         return "; nobody works them until there is one: runway-node worker" if detach else ", to be worked here"
     alive = sum(worker.alive for worker in durable.status().workers)
-    return f"; {alive} workers are there" if alive else "; no worker is there yet: start one with runway-node worker"
+    if not alive:
+        return "; no worker is there yet: start one with runway-node worker"
+    return f"; {many(alive, 'worker')} there"
 
 
 def _others(durable: Durable, batch: str) -> list[str]:
     """What a worker in this process does beside its own batch: it takes what the queue has."""
     going = [one for one in durable.status().batches if one.open and not one.stopped and one.id != batch]
     return [
-        f"Batch {one.id} has {one.open} rows in this queue, which are rendered too; if they should not be: "
+        f"Batch {one.id} has {many(one.open, 'row')} in this queue to be rendered too; if that should not be: "
         f"runway-node batch cancel {one.id}"
         for one in going
     ]

@@ -36,6 +36,11 @@ _ENDS = frozenset({"refused", "failed", "cancelled", "ambiguous", "interrupted"}
 """Phases that a person is told as the command's error, once."""
 
 
+def many(count: int, noun: str) -> str:
+    """So many of something: 1 row, 2 rows."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def unsigned(text: str) -> str:
     """*text* with the query of every link, where signatures are, cut off."""
     return re.sub(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]*", r"\1?(cut)", text)

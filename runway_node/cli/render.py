@@ -14,7 +14,7 @@ from . import flags
 from .asking import asked_for
 from .batches import Database
 from .order import detach_on_term
-from .output import Show, reporting
+from .output import Show, many, reporting
 
 if TYPE_CHECKING:
     from ..batch import Asked, Checked, Outcome, Price, Results
@@ -154,7 +154,11 @@ def _checked(show: Show, asked: Asked, stop: Stop) -> list[Checked]:
     from ..batch import check
 
     count = len(asked.rows)
-    found = check(asked, stop=stop, on_row=lambda done: show.share("checking", done / count, f"{done} of {count} rows"))
+
+    def hear(done: int) -> None:
+        show.share("checking", done / count, f"{done} of {many(count, 'row')}")
+
+    found = check(asked, stop=stop, on_row=hear)
     if stop.is_set():
         raise Interrupted("Stopped while the rows were checked", "Nothing was ordered")
     return found
@@ -243,11 +247,11 @@ def _summary(checked: list[Checked], whole: Price) -> str:
     count = sum(whole.pays.values())
     cost = "at an unknown price" if whole.credits is None else f"{whole.credits:g} credits"
     cost += "" if whole.dollars is None else f" (${whole.dollars:.2f})"
-    parts = [f"{len(checked)} row{'s' * (len(checked) != 1)}"]
+    parts = [many(len(checked), "row")]
     parts += [f"{done} done before"] if done else []
     parts += [f"{bad} cannot be rendered"] if bad else []
-    parts += [f"{count} paid call{'s' * (count != 1)}, {cost}" if count else "nothing to pay"]
-    parts += [f"{whole.owned} takes owned"] if whole.owned else []
+    parts += [f"{many(count, 'paid call')}, {cost}" if count else "nothing to pay"]
+    parts += [f"{many(whole.owned, 'take')} owned"] if whole.owned else []
     shapes = {(one.size, one.frames, one.fps) for one in checked if one.frames}
     for (width, height), frames, fps in shapes if len(shapes) == 1 else ():
         parts += [f"{width}x{height}, {frames} frames at {float(fps):.6g} fps, {float(frames / fps):.2f} s"]
@@ -360,10 +364,11 @@ def _tell(
     where = Records(asked.outputs).where(FILE)
     show.result({"rows": len(outcomes), "done": done, "spent": spent, "results": where, "exit_code": code})
     if len(outcomes) < len(asked.rows):
-        show.note(f"{len(asked.rows) - len(outcomes)} rows are left to workers: see runway-node batch status; the same "
+        left = many(len(asked.rows) - len(outcomes), "row")
+        show.note(f"{left} left to workers: see runway-node batch status; the same "
                   f"command without --detach waits for them, and completes {FILE}")  # fmt: skip
     cost = "the provider does not state what was spent" if spent is None else f"{spent:g} credits spent"
-    show.note(f"{done} of {len(asked.rows)} rows done, {cost}")
+    show.note(f"{done} of {many(len(asked.rows), 'row')} done, {cost}")
     show.say(where)
     if code:
         raise typer.Exit(code)
