@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -37,9 +38,9 @@ def test_without_a_name_and_a_clip_the_number_names_it(desk):
 
 
 def test_results_are_the_rows_and_what_came_of_them(desk):
-    """results.csv has the rows' own columns, and status, output, take, cost and error."""
+    """results.csv has the rows' own columns, and status, output, take, cost, spent and error."""
     _, results = desk(("a.mp4", "dusk", "keep me"), heads=("clip", "look", "note"))
-    assert list(results[0]) == ["clip", "look", "note", "status", "output", "take", "cost", "error"]
+    assert list(results[0]) == ["clip", "look", "note", "status", "output", "take", "cost", "spent", "error"]
     assert (results[0]["note"], results[0]["cost"]) == ("keep me", "56")
     assert results[0]["take"].endswith(".mp4")
 
@@ -315,7 +316,7 @@ def test_results_given_back_as_rows_are_the_rows(desk):
     code, _, noted = desk.program("render", desk.template, "--rows", desk.folder / "again.csv", "-o", desk.out)
     assert code == 0
     assert "1 done before" in noted
-    assert list(desk.results()[0]) == ["clip", "look", "status", "output", "take", "cost", "error"]
+    assert list(desk.results()[0]) == ["clip", "look", "status", "output", "take", "cost", "spent", "error"]
 
 
 def test_jsonl_rows_keep_their_types(desk):
@@ -332,6 +333,16 @@ def test_a_folder_is_rows_too(desk):
     code, _, _ = desk.program("render", desk.template, "--rows", desk.folder, "-o", desk.out)
     assert code == 0
     assert sorted(path.name for path in desk.out.glob("*.mp4")) == ["a-dusk.mp4", "b-dusk.mp4", "c-dusk.mp4"]
+
+
+def test_rows_have_a_folder_of_their_own(desk, monkeypatch):
+    """Without -o they go to a folder by the template's name, also the second time; nothing lies among the sources."""
+    monkeypatch.chdir(desk.folder)
+    words = ("render", desk.template, "--rows", desk.table(("a.mp4", "dusk")))
+    assert desk.program(*words)[0] == 0
+    assert (desk.folder / "look-out" / "a-dusk.mp4").exists()
+    assert {path.name for path in desk.folder.glob("*.mp4")} == {"a.mp4", "b.mp4", "c.mp4"}
+    assert "1 done before" in desk.program(*words)[2]
 
 
 def test_events_are_json_lines_with_their_row(desk):
@@ -399,9 +410,28 @@ def test_a_wrong_flag_is_one_line_and_pays_nothing(desk, words, told):
     assert desk.creates == 0
 
 
+@pytest.mark.parametrize("missing", ["dbos", "psycopg"])
+def test_a_dry_run_tells_that_the_queue_cannot_be_had(desk, monkeypatch, missing):
+    """Without DBOS, or its driver where there is a server, a dry run says in one line what to install."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setenv("RUNWAY_NODE_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+    code, _ = desk(("a.mp4", "dusk"), flags=["--engine", "dbos", "--dry-run"])
+    assert code
+    assert desk.noted.count("Error: ") == desk.noted.count("\n") == 1
+    assert "pip install 'runway-node[" in desk.noted
+
+
 def test_a_missing_key_is_told_before_anything(desk, monkeypatch):
     """Without a key a dry run works, and a run says what to set."""
     monkeypatch.delenv("RUNWAYML_API_SECRET")
     assert desk(("a.mp4", "dusk"), flags=["--dry-run"])[0] == 0
     assert desk(("a.mp4", "dusk"))[0] == 2
     assert "RUNWAYML_API_SECRET" in desk.noted
+
+
+def test_rows_are_ordered_as_they_stand(desk):
+    """Row 1 is ordered first, and each one after it in the table's order."""
+    rows = [("a.mp4", f"dusk {number}") for number in range(9)]
+    code, _ = desk(*rows, flags=["--json"])
+    assert code == 0
+    assert [line["row"] for line in desk.events() if line["phase"] == "submitted"] == list(range(1, 10))

@@ -10,6 +10,7 @@ import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,42 @@ def test_what_a_failed_row_was_charged_is_told(desk):
     assert code == 1
     assert {row["status"]: row["cost"] for row in results} == {"failed": "56", "done": "56"}
     assert desk.events()[-1]["spent"] == 112
+
+
+def test_spent_is_what_this_command_was_charged(desk):
+    """An owned take costs its row as much as before, and this command nothing; the column's sum is what was spent."""
+    desk(("a.mp4", "dusk"))
+    code, results = desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=["--json"])
+    assert code == 0
+    assert [(row["cost"], row["spent"]) for row in results] == [("56", "0"), ("56", "56")]
+    assert desk.events()[-1]["spent"] == 56
+
+
+def test_a_row_that_failed_after_it_paid_tells_its_take(desk, monkeypatch):
+    """What it was charged, and the take that is owned, are in the table: nobody pays for it again."""
+
+    def write(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(rendering, "write", write)
+    _, results = desk(("a.mp4", "dusk"))
+    assert (results[0]["status"], results[0]["spent"]) == ("failed", "56")
+    assert Path(results[0]["take"]).is_file()
+
+
+@pytest.mark.parametrize("engine", ["threads", "dbos"])
+def test_debug_shows_where_a_bug_is(desk, monkeypatch, engine):
+    """Under --debug the traceback of an error that is none of ours is shown, whichever engine has the row."""
+
+    def write(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(rendering, "write", write)
+    words = ("--rows", desk.table(("a.mp4", "dusk")), "-o", desk.out, "--engine", engine)
+    code, _, noted = desk.program("render", desk.template, *words, "--debug")
+    assert code == 1
+    assert 'raise RuntimeError("a bug")' in noted
+    assert "Traceback" not in desk.program("render", desk.template, *words)[2]
 
 
 def test_a_stopped_batch_tells_what_was_sent(desk, monkeypatch):

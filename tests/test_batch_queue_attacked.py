@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,14 @@ def test_rows_are_rendered(desk):
     assert [row["status"] for row in results] == ["done", "done"]
 
 
+def test_rows_are_ordered_as_they_stand(desk):
+    """In the table's order, by the worker in this process too."""
+    rows = [("a.mp4", f"dusk {number}") for number in range(9)]
+    code, _ = desk(*rows, flags=[*DBOS, "--json"])
+    assert code == 0
+    assert [line["row"] for line in desk.events() if line["phase"] == "submitted"] == list(range(1, 10))
+
+
 def test_a_lost_result_is_made_again(desk):
     """The queue says done, and nothing is there: the same command puts it there, for nothing."""
     desk(("a.mp4", "dusk"), ("b.mp4", "dusk"), flags=DBOS)
@@ -79,6 +88,18 @@ def test_force_replaces_what_came_after(desk):
     assert code == 0
     assert (desk.out / "a-dusk.mp4").read_bytes() != b"mine"
     assert desk.creates == 1
+
+
+def test_status_tells_batches_apart(desk):
+    """Its template, its folder, its rows by their states, and what all their tries were charged."""
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 1.0})
+    desk.sandbox.add(Fault(where="poll", kind="failed", code="SAFETY.INPUT.TEXT"))
+    desk(("a.mp4", "rude"), flags=DBOS)
+    desk(("a.mp4", "rude"), flags=[*DBOS, "--retry-refused"])
+    heads, line = desk.program("batch", "status")[1].splitlines()[:2]
+    told = dict(zip(re.split(r"\s{2,}", heads), re.split(r"\s{2,}", line), strict=True))
+    assert (told["template"], told["output folder"], told["credits spent"]) == ("look", str(desk.out), "112")
+    assert [told[name] for name in ("done", "failed", "waiting", "under way")] == ["1", "0", "0", "0"]
 
 
 @pytest.mark.parametrize("rows", [True, False])

@@ -44,6 +44,13 @@ def test_a_worker_drains(program):
     assert err.count("done out-") == 3
 
 
+def test_what_completes_the_table_is_told(program):
+    """Workers write no results.csv: a worker that ends, and `batch status`, say what does."""
+    enqueue(count=1)
+    assert "give the same render command again" in program("worker", "--drain")[2]
+    assert "give the same render command again" in program("batch", "status")[1]
+
+
 def test_json_is_all_that_stdout_holds(program):
     """Under `--json` each change is a line, and the last one the result; stderr is empty: DBOS prints nothing."""
     enqueue(count=1)
@@ -86,6 +93,13 @@ def test_cancel_and_resume_in_words(program):
     code, out, _ = program("batch", "resume", "--json")
     assert lines(out) == [{"phase": "result", "batch": "film", "resumed": 3}]
     assert program("worker", "--drain")[0] == 0
+
+
+def test_one_is_not_many(program):
+    """One row is told as one."""
+    enqueue(count=1)
+    assert "Batch film: 1 row will not be begun" in program("batch", "cancel")[1]
+    assert program("batch", "forget")[1] == "Batch film is forgotten, 1 row\n"
 
 
 def test_forget_in_words(program):

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from runway_node.cli import flags
+from runway_node.cli import flags, output
 from runway_node.cli.footage import make_clip
 from runway_node.cli.output import unsigned
 from runway_node.errors import WrongUse
+from runway_node.models import Event
 from runway_node.sandbox import Fault
 
 pytestmark = pytest.mark.slow
@@ -457,3 +458,12 @@ def test_a_relative_folder_in_the_settings_file_is_one_place(bare, tmp_path, mon
     monkeypatch.delenv("RUNWAY_NODE_DATA_DIR")
     assert load_settings().data_dir == tmp_path / "mine"
     assert load_settings(data_dir="~/mine").data_dir == Path.home() / "mine"
+
+
+def test_a_long_write_is_told_again_without_a_screen(monkeypatch, capsys):
+    """Where no bar can be drawn, work that lasts is told again, and how much of it is done."""
+    monkeypatch.setattr(output, "REPEAT_AFTER", 0.0)
+    show = output.Show(json=False, debug=False)
+    for done in (0.0, 0.5):
+        show.event(Event(phase="joining", message="writing the film", fraction=done))
+    assert capsys.readouterr().err.splitlines() == ["joining: writing the film", "joining: writing the film, 50%"]

@@ -82,7 +82,7 @@ class Outcome(Frozen):
         row: Its number, from 1.
         status: In a word.
         output: The file, where there is one.
-        takes: The paid results it was made of.
+        takes: The paid results it was made of, or of a row that failed those that are owned all the same.
         cost: Credits charged for these; None where the provider does not say.
         spent: Credits that this run was charged, for a row that failed too; None where the provider does not say.
         error: What went wrong, and the mend.

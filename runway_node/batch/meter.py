@@ -19,6 +19,8 @@ class Meter:
         self._tell = tell
         self._sent: set[str] = set()
         self._costs: dict[str, float | None] = {}
+        self.stored: list[str] = []
+        """Takes that are owned, by their place in the data folder."""
         self.ordered = False
         """Whether there is a remote task that the row is about, sent now or before."""
 
@@ -30,6 +32,8 @@ class Meter:
             self._sent.add(task)
         elif event.phase in ENDS and task in self._sent:
             self._costs[task] = event.credits
+        elif event.phase == "stored":
+            self.stored.append(event.message)
         if self._tell is not None:
             self._tell(event)
 

@@ -10,12 +10,14 @@ from typing import Any
 from ..engine import Stop
 from ..errors import Interrupted, LedgerError, OutputError, SettingsError
 from ..ledger import opened
+from ..media.opener import cores
 from ..models import Event
 from ..settings import Settings
 from ..storage import is_remote
 from .durable import BEGAN, CANCELLED, LEFT, Durable, Work
 from .halting import MAX_REFUSALS, too_many
 from .jobs import Job, Outcome
+from .starts import Starts
 from .work import render_row
 
 BATCH, MOST = "batch", "max_refusals"
@@ -23,6 +25,10 @@ BATCH, MOST = "batch", "max_refusals"
 
 WORD = "word"
 """In what a row came to: its outcome's own status, where the queue has another word for it."""
+
+
+SETTLE = 0.5
+"""Seconds in which the rows that were taken from the queue at once are all begun: its threads race."""
 
 
 def batch_name(template: str, outputs: str, jobs: Sequence[Job]) -> str:
@@ -64,6 +70,7 @@ def work_of(
         unfit: Called with why this machine can do no such row: it is left to others.
 
     """
+    starts = Starts(cores(), SETTLE)
 
     def work(told: dict[str, Any], stop: Stop) -> dict[str, Any]:
         batch, most = str(told.pop(BATCH, "")), int(told.pop(MOST, MAX_REFUSALS))
@@ -72,8 +79,10 @@ def work_of(
         if unfit is not None and not is_remote(job.outputs) and not Path(job.outputs).is_dir():
             unfit(f"The folder {job.outputs} is not there: make it, or mount the share")
             raise Interrupted("This worker has not the folder of results")
-        with opened(settings):
-            outcome = render_row(job, settings, stop, _teller(tell, batch, job.row), began=began)
+        rank = (job.row, int(1000 * (began or 0)))  # the queue's own order
+        starts.wait(rank, stop)
+        with opened(settings), starts.under_way(rank, _teller(tell, batch, job.row)) as heard:
+            outcome = render_row(job, settings, stop, heard, began=began)
         if outcome.kind == LedgerError.__name__:  # the database's fault: the row is not over, and others go on with it
             return ended(outcome, over=True) | {"status": LEFT}
         if unfit is not None and outcome.kind == SettingsError.__name__:  # no key: it is the worker's, not the row's

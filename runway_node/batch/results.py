@@ -20,6 +20,8 @@ from .records import staging
 from .rows import TOLD, Row
 
 FILE = "results.csv"
+EARLIER = tuple(name for name in TOLD if name != "spent")
+"""Our columns as they were at first: such a table is ours too."""
 EVERY = 2.0
 """Seconds between two writings while rows come to their ends: thousands of rows are not written thousands of times."""
 
@@ -102,7 +104,7 @@ def _check_ours(path: Path) -> None:
         return
     except (OSError, csv.Error) as error:
         raise OutputError(f"{path} cannot be read ({error})", "Remove it, or choose another folder (-o)") from error
-    if tuple(heads[-len(TOLD) :]) != TOLD:
+    if tuple(head for head in heads[-len(TOLD) :] if head in TOLD) not in {TOLD, EARLIER}:
         raise OutputError(
             f"{path} was not made by a batch", "Remove it, choose another folder (-o), or replace it with --force"
         )
@@ -110,6 +112,6 @@ def _check_ours(path: Path) -> None:
 
 def _told(outcome: Outcome | None) -> list[str]:
     if outcome is None:
-        return ["", "", "", "", ""]
-    cost = "" if outcome.cost is None else f"{outcome.cost:g}"
-    return [outcome.status, outcome.output, "; ".join(outcome.takes), cost, outcome.error]
+        return [""] * len(TOLD)
+    cost, spent = ("" if one is None else f"{one:g}" for one in (outcome.cost, outcome.spent))
+    return [outcome.status, outcome.output, "; ".join(outcome.takes), cost, spent, outcome.error]

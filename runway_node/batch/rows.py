@@ -17,7 +17,7 @@ MOST_ROWS = 10_000
 MOST_BYTES = 16 << 20
 MOST_CELL = 64 << 10
 MOST_COLUMNS = 200
-TOLD = ("status", "output", "take", "cost", "error")
+TOLD = ("status", "output", "take", "cost", "spent", "error")
 """Columns of results.csv that are ours: given back as rows, they are no cells."""
 
 

@@ -1,4 +1,4 @@
-"""A batch in one process: rows side by side on threads, as many as keep the slots busy; and what came of each, told.
+"""A batch in one process: rows begun in their order on threads, as many as keep the slots busy; and what came of each.
 
 Waiting is most of the work, so threads do. The ledger alone limits what is under way at the provider.
 """
@@ -17,6 +17,7 @@ from ..models import Event
 from ..settings import Settings
 from .halting import Halting
 from .jobs import Job, Outcome
+from .starts import Starts
 from .work import failed, not_sent, render_row, unforeseen
 
 Told = queue.SimpleQueue["tuple[int, Event] | Outcome"]
@@ -72,19 +73,19 @@ def _crew(
     jobs: Sequence[Job], settings: Settings, halting: Halting, stop: Stop, told: Told, began: float, most: int
 ) -> list[threading.Thread]:
     """Threads at work, each on one row after another."""
-    todo, guard = iter(jobs), threading.Lock()
+    todo, guard, starts = iter(jobs), threading.Lock(), Starts(cores())
 
     def work() -> None:
         while True:
-            with guard:
+            with guard:  # while it waits too: no later row comes before it
                 job = next(todo, None)
-            if job is None:
-                return
+                if job is None:
+                    return
+                starts.wait((job.row,), stop)
             try:
-                outcome = (
-                    not_sent(job) if stop.hold.is_set()
-                    else render_row(job, settings, stop, _teller(told, job.row), began=began)
-                )  # fmt: skip
+                with starts.under_way((job.row,), _teller(told, job.row)) as tell:
+                    held = stop.hold.is_set()
+                    outcome = not_sent(job) if held else render_row(job, settings, stop, tell, began=began)
             except BaseException as error:  # noqa: BLE001 - a row without an end would be waited for for ever
                 outcome = failed(job.row, unforeseen(error))
             why = halting.judge(outcome)

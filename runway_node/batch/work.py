@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from .halting import reason, refusal_of, refused
 from .jobs import FORMAT, Hashes, Job, Outcome, Status, fingerprint
 from .meter import Meter, Tell
 from .records import Records, staging
+
+log = logging.getLogger(__name__)
 
 
 def render_row(
@@ -61,12 +64,12 @@ def render_row(
             if isinstance(one, Moderated) and one.retry == "no":
                 _remember(job, one)
         if isinstance(error, Interrupted) and not (stop.is_set() and (meter.ordered or error.task_id)):
-            return _held(job, error, meter)
+            return _held(job, error, meter).model_copy(update=_paid(meter, settings))
         made = _meanwhile(job) if isinstance(error, (OutputError, StoreError)) else None
-        return failed(job.row, error, prompt, spent=meter.spent) if made is None else kept(job, made)
+        return failed(job.row, error, prompt, **_paid(meter, settings)) if made is None else kept(job, made)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         made = _meanwhile(job) if isinstance(error, OSError) else None
-        return failed(job.row, unforeseen(error), spent=meter.spent) if made is None else kept(job, made)
+        return failed(job.row, unforeseen(error), **_paid(meter, settings)) if made is None else kept(job, made)
     return _done(job, rendered)
 
 
@@ -81,8 +84,13 @@ def _held(job: Job, error: Interrupted, meter: Meter) -> Outcome:
     what = "the batch stopped before all of it was sent; the same command goes on with it"
     return Outcome(
         row=job.row, status="left" if sent else "not sent", error=what if sent else "the batch stopped before it",
-        kind=type(error).__name__, spent=meter.spent, exit_code=1, task=error.task_id or "",
+        kind=type(error).__name__, exit_code=1, task=error.task_id or "",
     )  # fmt: skip
+
+
+def _paid(meter: Meter, settings: Settings) -> dict[str, Any]:
+    """What a row that came to nothing has cost all the same, and the takes that it left."""
+    return {"spent": meter.spent, "takes": tuple(str(settings.data_dir / path) for path in meter.stored)}
 
 
 def _meanwhile(job: Job) -> dict[str, Any] | None:
@@ -179,24 +187,29 @@ def kept(job: Job, record: dict[str, Any]) -> Outcome:
 
 
 def unforeseen(error: BaseException) -> RunwayNodeError:
-    """An error that is none of ours: a fault of this program."""
+    """An error that is none of ours: a fault of this program; the log has where it is."""
+    log.debug("A fault of this program", exc_info=error)
     return RunwayNodeError(
-        f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "This is our fault: report it"
+        f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        "This is our fault: run it again with --debug and report it",
     )
 
 
-def failed(row: int, error: RunwayNodeError, prompt: str = "", *, spent: float | None = 0.0) -> Outcome:
+def failed(
+    row: int, error: RunwayNodeError, prompt: str = "", *, spent: float | None = 0.0, takes: tuple[str, ...] = ()
+) -> Outcome:
     """The outcome that an error is.
 
     Args:
         prompt: Of its paid steps.
         spent: Credits that were charged for calls that this run sent.
+        takes: That are owned all the same.
 
     """
     return Outcome(
         row=row, status=_word(error), error=_said(error), kind=type(error).__name__,
         cost=getattr(error, "credits", None) if not isinstance(error, OverLimit) else None,
-        spent=spent, exit_code=error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
+        takes=takes, spent=spent, exit_code=error.exit_code, again=getattr(error, "retry", ""), halt=reason(error),
         refusal=refusal_of(error, prompt), refused=refused(error),
         task=getattr(error, "task_id", None) or "",
     )  # fmt: skip

@@ -32,7 +32,9 @@ def asked_for(
     needed = [name for name, var in source.vars.items() if var.type == "path" and var.default is None]
     allowed = [Path.cwd() / folder for folder in media if not is_remote(folder)]
     mend = f"Put the file below {base}, or allow its folder: --media DIR"
-    outputs, name = _where(output, single=rows is None)
+    # Rows have a folder of their own: their films among the sources would be hard to tell from them.
+    usual = Path.cwd() if rows is None else Path.cwd() / f"{source.name}-out"
+    outputs, name = _where(output or f"{usual}/", single=rows is None)
     table = [Row(1, 0, {})] if rows is None else read_rows(rows, needed[0] if len(needed) == 1 else None)
     if rows is not None and not rows.is_dir():
         _check_columns(source, table)
@@ -88,21 +90,23 @@ def _clips_of(outputs: str, table: list[Row]) -> list[Row]:
     return [Row(number, 0, cells) for number, cells in enumerate(clips, 1)]
 
 
-def _where(output: str | None, *, single: bool) -> tuple[str, str | None]:
+def _where(output: str, *, single: bool) -> tuple[str, str | None]:
     """The folder or bucket, and for a single render the name in it, where it is given."""
     from ..templates.template import SUFFIXES
 
-    text = output or str(Path.cwd())
-    ending = "" if is_remote(text) or Path(text).is_dir() or text.endswith("/") else Path(text).suffix.lower()
+    folder = is_remote(output) or Path(output).is_dir() or output.endswith("/")
+    ending = "" if folder else Path(output).suffix.lower()
     if single and ending and ending not in SUFFIXES:
         raise WrongUse(f"-o {output} ends in none of {', '.join(SUFFIXES)}", "For a folder of that name, add a slash")
-    whole = text.rstrip("/") if is_remote(text) else str(Path(text).expanduser().absolute())
+    whole = output.rstrip("/") if is_remote(output) else str(Path(output).expanduser().absolute())
     if not whole.lower().endswith(SUFFIXES) or Path(whole).is_dir():
         return whole, None
     if not single:
         raise WrongUse(f"-o {output} names a file, and there are rows", "Name a folder")
-    folder, _, name = whole.rpartition("/") if is_remote(text) else (str(Path(whole).parent), "", Path(whole).name)
-    return folder, name
+    if is_remote(output):
+        parent, _, name = whole.rpartition("/")
+        return parent, name
+    return str(Path(whole).parent), Path(whole).name
 
 
 def _sets(source: Source, sets: Sequence[str], typed: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Interrupted, WrongUse
+from ..models.words import counted
 from ..settings import Settings, load_settings
 from . import flags
 from .order import detach_on_term
@@ -35,6 +36,17 @@ Which = Annotated[
 
 STATES = ("waiting", "running", "left", "done", "cancelled")
 """Of a batch's rows; all others have failed, in one way or another."""
+
+UNTOLD = (
+    "results.csv is written by render: give the same render command again once the rows are over; what is done is "
+    "not ordered again"
+)
+"""Workers have the rows' jobs, not the table that they come from."""
+
+HEADS = (
+    "batch", "template", "output folder", "begun", "state", "done", "failed", "waiting", "under way", "left",
+    "cancelled", "credits spent",
+)  # fmt: skip
 
 
 def work_of(settings: Settings, durable: Durable, unfit: Callable[[str], None]) -> Work:
@@ -86,6 +98,7 @@ def worker(
             rows = durable.status(until_done).batches[0].rows if until_done else ()
         show.result({"rows": dict(told.counts)})
         show.say(f"Rows: {_counts(told.counts) or 'none'}")
+        show.note(UNTOLD) if (drain or until_done) and told.counts else None
         failed = any(word not in {"done", "left", "cancelled"} for word in told.counts)
         if code := worst(rows) or int(drain and failed):
             raise typer.Exit(code)
@@ -117,7 +130,6 @@ def cancel(
 ) -> None:
     """Send nothing of a batch any more; what is at the provider is finished and kept."""
     with reporting(json=json, debug=debug) as show:
-        from ..models.words import counted
 
         with _opened(database, which, lambda one: one.open and not one.stopped) as (durable, batch):
             dropped = durable.cancel(batch)
@@ -135,7 +147,7 @@ def resume(
         with _opened(database, which, lambda one: one.stopped) as (durable, batch):
             count = durable.resume(batch)
         show.result({"batch": batch, "resumed": count})
-        show.say(f"Batch {batch}: {count} rows wait for a worker; there is one with: runway-node worker")
+        show.say(f"Batch {batch}: {counted(count, 'row')} for a worker to do: runway-node worker")
 
 
 @app.command()
@@ -147,15 +159,14 @@ def forget(
         with _opened(database, which, lambda one: not one.open) as (durable, batch):
             count = durable.forget(batch)
         show.result({"batch": batch, "forgotten": count})
-        show.say(f"Batch {batch} is forgotten, {count} rows")
+        show.say(f"Batch {batch} is forgotten, {counted(count, 'row')}")
 
 
 def _begun(count: int) -> str:
-    from ..models.words import counted
 
     if not count:
         return ""
-    return f"; of {counted(count, 'row')} that were begun, what is at the provider is finished, and nothing more is sent"
+    return f"; of {counted(count, 'row')} begun before, what is at the provider is finished, and nothing more is sent"
 
 
 def worst(rows: tuple[Row, ...]) -> int:
@@ -185,11 +196,11 @@ class _Teller:
             word = change.get("status", phase)
             self._show.note(f"{change['batch']} row {change['row']}: {word} {more}".rstrip())
         elif phase == "recovered":
-            self._show.note(f"{len(change['rows'])} rows of a worker that is gone are taken over")
+            self._show.note(f"{counted(len(change['rows']), 'row')} of a worker that is gone taken over")
         elif phase == "lost":
             self._show.note("The database was lost; waiting for it")
         else:
-            self._show.note(f"Worker {change['worker']} does up to {change['at_once']} rows at once")
+            self._show.note(f"Worker {change['worker']} does up to {counted(change['at_once'], 'row')} at once")
 
 
 def _settings(database: str | None) -> Settings:
@@ -222,7 +233,7 @@ def _tell(show: Show, found: Status, *, rows: bool) -> None:
         show.say("There is no batch, and no worker")
         return
     if found.batches:
-        show.table(("batch", "since", "state", *STATES, "failed"), [_line(batch) for batch in found.batches])
+        show.table(HEADS, [_line(batch) for batch in found.batches])
     for batch in found.batches:
         if batch.stopped:
             why = f": {batch.reason}" if batch.reason else ""
@@ -232,6 +243,8 @@ def _tell(show: Show, found: Status, *, rows: bool) -> None:
         others = {row.version for row in batch.rows if row.state in OPEN} - {VERSION}
         if others:
             show.say(f"{batch.id} has rows for workers of another release ({', '.join(sorted(others))})")
+    if found.batches:
+        show.say(UNTOLD)
     if rows:
         show.say("")
         lines = [_cells(row) for batch in found.batches for row in batch.rows]
@@ -245,15 +258,35 @@ def _tell(show: Show, found: Status, *, rows: bool) -> None:
 
 def _line(batch: Batch) -> tuple[str, ...]:
     state = batch.stopped or ("open" if batch.open else "over")
-    counts = [batch.counts.get(name, 0) for name in STATES]
-    failed = sum(batch.counts.values()) - sum(counts)
-    return (batch.id, _when(batch.created), state, *(str(count or "") for count in (*counts, failed)))
+    counts = {name: batch.counts.get(name, 0) for name in STATES}
+    failed = len(batch.rows) - sum(counts.values())
+    rows = (counts["done"], failed, *(counts[name] for name in ("waiting", "running", "left", "cancelled")))
+    spent = _spent(batch)
+    told = "not stated" if spent is None else f"{spent:g}"
+    return batch.id, _template(batch), _outputs(batch), _when(batch.created), state, *map(str, rows), told
+
+
+def _template(batch: Batch) -> str:
+    """As the batch's name has it (`queued.batch_name`)."""
+    return batch.id.rpartition("-")[0] or batch.id
+
+
+def _outputs(batch: Batch) -> str:
+    return str((batch.job or {}).get("outputs") or "-")
+
+
+def _spent(batch: Batch) -> float | None:
+    """Credits that its rows' calls were charged, in all their attempts; None where the provider does not say."""
+    from ..models import sum_known
+
+    ends = (end for row in batch.rows for end in (*row.before, row.outcome or {}))
+    return sum_known([end.get("spent", 0.0) for end in ends])
 
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     came = row.outcome or {}
-    return str(row.number), row.state, str(row.attempt), str(came.get("error") or came.get("output") or "")
+    return str(row.number), row.state, str(row.attempt), str(came.get("error") or came.get("output") or "-")
 
 
 def _who(one: Worker) -> tuple[str, ...]:
@@ -272,7 +305,8 @@ def _counts(counts: Counter[str]) -> str:
 def _batch(batch: Batch) -> dict[str, Any]:
     return {
         "batch": batch.id, "created": batch.created, "stopped": batch.stopped, "reason": batch.reason,
-        "open": batch.open, "counts": batch.counts,
+        "open": batch.open, "counts": batch.counts, "template": _template(batch), "outputs": _outputs(batch),
+        "spent": _spent(batch),
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunwayNodeError
+from ..models.words import counted
 from .output import Show
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ def through_queue(
     """
     from ..batch.durable import Durable
     from ..batch.queued import batch_name, make_folder, queued
-    from ..models.words import counted
 
     batch = batch_name(asked.source.name, asked.outputs, every)
     make_folder(asked.outputs)
@@ -72,14 +72,13 @@ def _helpers(durable: Durable, asked: Asked, *, detach: bool) -> str:
     if asked.settings.database_url is None:
         return "; nobody works them until there is one: runway-node worker" if detach else ", to be worked here"
     alive = sum(worker.alive for worker in durable.status().workers)
-    there = f"; {alive} worker{'s are' if alive > 1 else ' is'} there"
-    return there if alive else "; no worker is there yet: start one with runway-node worker"
+    if not alive:
+        return "; no worker is there yet: start one with runway-node worker"
+    return f"; {counted(alive, 'worker')} there"
 
 
 def _held_back(durable: Durable, batch: str) -> list[str]:
     """Keep back older batches that nobody works: the worker in this process would pay for them too."""
-    from ..models.words import counted
-
     found = durable.status()
     going = [one for one in found.batches if one.open and not one.stopped and one.id != batch]
     if any(worker.alive for worker in found.workers):

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -121,10 +122,11 @@ class Show:
 
     def _tell(self, event: Event, who: str, named: str) -> None:
         phase, told = self._last.get(who, ("", 0.0))
-        seconds = event.seconds or 0.0
-        if event.phase != phase or seconds - told >= REPEAT_AFTER:
-            self._last[who] = (event.phase, seconds)
-            words = _words(event)
+        now = time.monotonic()  # of work here no event tells how long it has lasted
+        if event.phase != phase or now - told >= REPEAT_AFTER:
+            self._last[who] = (event.phase, now)
+            share = "" if event.fraction is None or event.phase != phase else f"{event.fraction:.0%}"
+            words = ", ".join(part for part in (_words(event), share) if part)
             self.note(f"{named}: {words}" if words else named)
 
     def result(self, values: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Interrupted, OverLimit, RunwayNodeError, WrongUse
+from ..models.words import counted
 from . import flags
 from .asking import asked_for
 from .batches import Database
@@ -36,7 +37,11 @@ Rows = Annotated[
 ]
 Out = Annotated[
     str | None,
-    typer.Option("--output", "-o", help="The folder, or s3://BUCKET/PREFIX, for results; without --rows also a file."),
+    typer.Option(
+        "--output", "-o",
+        help="The folder, or s3://BUCKET/PREFIX, for results; without --rows also a file. Unset: the folder "
+        "TEMPLATE-out here with --rows, else this one.",
+    ),
 ]
 Media = Annotated[
     list[str] | None,
@@ -159,6 +164,10 @@ def _check_flags(
         raise WrongUse(f"--on-interrupt {on_interrupt!r} is neither cancel nor detach", "Leave it out to cancel")
     if detach and engine != "dbos":
         raise WrongUse("--detach leaves rows to workers, and there are none", "Add --engine dbos")
+    if engine == "dbos":
+        from ..batch.durable import library
+
+        library()  # a dry run tells as well that it is missing
     if engine == "dbos" and on_interrupt == "cancel":
         raise WrongUse("Rows in a queue run on after Ctrl-C", "Stop them with runway-node batch cancel")
     if engine == "dbos" and at_once and (detach or settings.database_url):
@@ -169,7 +178,11 @@ def _checked(show: Show, asked: Asked, stop: Stop) -> list[Checked]:
     from ..batch import check
 
     count = len(asked.rows)
-    found = check(asked, stop=stop, on_row=lambda done: show.share("checking", done / count, f"{done} of {count} rows"))
+
+    def hear(done: int) -> None:
+        show.share("checking", done / count, f"{done} of {counted(count, 'row')}")
+
+    found = check(asked, stop=stop, on_row=hear)
     if stop.is_set():
         raise Interrupted("Stopped while the rows were checked", "Nothing was ordered")
     return found
@@ -253,7 +266,6 @@ def _table(show: Show, checked: list[Checked]) -> None:
 
 
 def _summary(checked: list[Checked], whole: Price) -> str:
-    from ..models.words import counted
 
     done = sum(one.outcome is not None and one.outcome.status == "done" for one in checked)
     bad = sum(one.outcome is not None and one.outcome.status != "done" for one in checked)
@@ -358,7 +370,6 @@ def _tell(
     from ..batch.records import Records
     from ..batch.results import FILE
     from ..models import sum_known
-    from ..models.words import counted
 
     show.close()
     spent = sum_known([one.spent for one in outcomes])
@@ -394,7 +405,6 @@ def _tell(
 def _spent(checked: list[Checked], outcomes: list[Outcome]) -> str:
     """What the command was charged, and what it may have been beyond what the provider says."""
     from ..models import sum_known
-    from ..models.words import counted
 
     known = f"{sum(one.spent for one in outcomes if one.spent is not None):g} credits spent"
     unsure = {one.row for one in outcomes if one.spent is None or one.status in {"left", "unknown"}}

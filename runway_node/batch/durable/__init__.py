@@ -4,6 +4,7 @@ This room distributes and remembers; it does not know what a row is. That it is 
 that two workers run is one order there, and the second adopts the first one's task.
 """
 
+from .queue import library
 from .records import ALL, BEGAN, CANCELLED, LEFT, OPEN, Batch, OnChange, Outcome, Row, Status, Work, Worker
 from .verbs import VERSION, Durable
 from .workers import serve
@@ -23,5 +24,6 @@ __all__ = [
     "Status",
     "Work",
     "Worker",
+    "library",
     "serve",
 ]

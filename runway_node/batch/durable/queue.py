@@ -71,7 +71,7 @@ class Queue:
 
     def __init__(self, store: Store, version: str) -> None:
         hush()
-        dbos = _library()
+        dbos = library()
         self._store, self.version = store, version
         # An account's rows are for its own workers: others have not its key.
         self.name = f"rows {store.account}".strip()
@@ -107,7 +107,7 @@ class Queue:
         return count
 
     def _options(self, batch: str, number: int, attempt: int) -> Any:
-        dbos = _library()
+        dbos = library()
         return dbos.EnqueueOptions(
             workflow_name=WORKFLOW,
             queue_name=self.name,
@@ -122,6 +122,12 @@ class Queue:
         with self._store.telling():
             found = self._client.list_workflows(workflow_id_prefix=f"{batch}:", load_input=jobs)
         return latest(_row(one) for one in found)
+
+    def job(self, batch: str) -> dict[str, Any] | None:
+        """The job of one of a batch's rows: what all have in common is in it."""
+        with self._store.telling():
+            found = self._client.list_workflows(workflow_id_prefix=f"{batch}:", limit=1, load_output=False)
+        return _row(found[0]).job if found else None
 
     def drop(self, batch: str) -> int:
         """Cancel what was never begun, and only that; how many."""
@@ -288,7 +294,13 @@ def hush() -> None:
         theirs.setLevel(logging.WARNING)
 
 
-def _library() -> Any:
+def library() -> Any:
+    """DBOS.
+
+    Raises:
+        WrongUse: It is not installed.
+
+    """
     try:
         import dbos
     except ModuleNotFoundError:

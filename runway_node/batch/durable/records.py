@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Row:
         worker: The token of the worker that has it, or had it last; "" before it is begun.
         version: The format it was written in: only workers of the same one take it.
         job: What it was enqueued with, where that was asked for.
+        before: What earlier attempts came to.
 
     """
 
@@ -57,6 +58,7 @@ class Row:
     version: str = ""
     outcome: Outcome | None = None
     job: dict[str, Any] | None = field(default=None, repr=False)
+    before: tuple[Outcome, ...] = ()
 
     @property
     def key(self) -> str:
@@ -66,13 +68,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch, and what its rows came to."""
+    """A batch, and what its rows came to.
+
+    Args:
+        job: Of one of its rows.
+
+    """
 
     id: str
     created: float
     stopped: Stopped
     reason: str
     rows: tuple[Row, ...] = ()
+    job: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -125,7 +133,8 @@ def parts(name: str) -> tuple[str, int, int]:
 def latest(rows: Iterable[Row]) -> dict[int, Row]:
     """The last attempt of each row, by number."""
     found: dict[int, Row] = {}
-    for row in rows:
-        if row.number not in found or found[row.number].attempt < row.attempt:
-            found[row.number] = row
-    return dict(sorted(found.items()))
+    for row in sorted(rows, key=lambda row: (row.number, row.attempt)):
+        one = found.get(row.number)
+        before = () if one is None else (*one.before, *([one.outcome] if one.outcome else []))
+        found[row.number] = replace(row, before=before)
+    return found

@@ -104,7 +104,10 @@ class Durable:
             return Status()
         found = self.store.batches(batch)
         _known(batch, found)
-        told = [Batch(one.id, one.created, one.stopped, one.reason, self._rows(one.id)) for one in found]
+        told = [
+            Batch(one.id, one.created, one.stopped, one.reason, self._rows(one.id), self.queue.job(one.id))
+            for one in found
+        ]
         return Status(tuple(told), self._workers())
 
     def _rows(self, batch: str) -> tuple[Row, ...]:
