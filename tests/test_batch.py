@@ -429,8 +429,10 @@ def test_a_missing_key_is_told_before_anything(desk, monkeypatch):
     assert "RUNWAYML_API_SECRET" in desk.noted
 
 
-def test_rows_are_ordered_as_they_stand(desk):
-    """Row 1 is ordered first, and each one after it in the table's order."""
+def test_rows_are_ordered_as_they_stand(desk, monkeypatch):
+    """Row 1 is ordered first, and each one after it in the table's order; here where one core prepares them."""
+    monkeypatch.setattr("runway_node.batch.running.cores", lambda: 1)
+    monkeypatch.setattr("runway_node.batch.starts.HEAD_START", 60.0)
     rows = [("a.mp4", f"dusk {number}") for number in range(9)]
     code, _ = desk(*rows, flags=["--json"])
     assert code == 0

@@ -47,13 +47,13 @@ def meanwhile(monkeypatch, what):
     """Let *what* happen when all rows are checked and nothing is ordered yet."""
     import runway_node.cli.render as module
 
-    honest = module._priced
+    honest = module.priced
 
     def priced(*args, **how):
         honest(*args, **how)
         what()
 
-    monkeypatch.setattr(module, "_priced", priced)
+    monkeypatch.setattr(module, "priced", priced)
 
 
 def test_a_clip_that_changes_after_the_check_is_not_paid_for(desk, monkeypatch):

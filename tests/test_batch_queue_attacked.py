@@ -62,8 +62,10 @@ def test_rows_are_rendered(desk):
     assert [row["status"] for row in results] == ["done", "done"]
 
 
-def test_rows_are_ordered_as_they_stand(desk):
+def test_rows_are_ordered_as_they_stand(desk, monkeypatch):
     """In the table's order, by the worker in this process too."""
+    monkeypatch.setattr("runway_node.batch.queued.cores", lambda: 1)
+    monkeypatch.setattr("runway_node.batch.starts.HEAD_START", 60.0)
     rows = [("a.mp4", f"dusk {number}") for number in range(9)]
     code, _ = desk(*rows, flags=[*DBOS, "--json"])
     assert code == 0
