@@ -283,7 +283,6 @@ def _spent(batch: Batch) -> float | None:
     return sum_known([end.get("spent", 0.0) for end in ends])
 
 
-
 def _cells(row: Row) -> tuple[str, ...]:
     came = row.outcome or {}
     return str(row.number), row.state, str(row.attempt), str(came.get("error") or came.get("output") or "-")
