@@ -26,7 +26,6 @@ BATCH, MOST = "batch", "max_refusals"
 WORD = "word"
 """In what a row came to: its outcome's own status, where the queue has another word for it."""
 
-
 SETTLE = 0.5
 """Seconds in which the rows that were taken from the queue at once are all begun: its threads race."""
 

@@ -153,12 +153,7 @@ class _Life:
             if why is not None:
                 return {"status": CANCELLED, "output": None, "error": why, "exit_code": 1}
             self._tell({"phase": "begun", **facts})
-            hold = self._heeded(batch)
-            outcome = self._do(job, hold)
-            if outcome.get("halt"):
-                with self._holding:  # in one go, or who looks in between takes it for a batch that goes on
-                    hold.set()
-                    self._durable.halt(batch, str(outcome["halt"]))
+            outcome = self._do(batch, job)
             self._tell({"phase": "ended", **facts, **outcome})
         except (Left, LedgerError, SQLAlchemyError) as error:
             self._tell({"phase": LEFT, **facts})
@@ -174,19 +169,21 @@ class _Life:
             hold.clear() if self._durable.store.stopped(batch) is None else hold.set()
             return hold
 
-    def _do(self, job: dict[str, Any], hold: threading.Event) -> Outcome:
+    def _do(self, batch: str, job: dict[str, Any]) -> Outcome:
         stop = Stop(self.over)
-        stop.hold, stop.detached = hold, True  # whoever ends a worker leaves what is paid running
+        stop.hold, stop.detached = self._heeded(batch), True  # whoever ends a worker leaves what is paid running
         try:
             outcome = self._work(job, stop)
-            if outcome.get("halt"):  # at once: in any gap another row would be sent
-                hold.set()
         except Interrupted as error:
             raise Left from error
         except Exception as error:
             log.debug("A row's work raised", exc_info=error)
             told = str(error) if isinstance(error, RunwayNodeError) else f"{type(error).__name__}: {error}"
             outcome = {"status": FAILED, "output": None, "error": told, "exit_code": getattr(error, "exit_code", 1)}
+        if outcome.get("halt"):
+            with self._holding:  # at once, and in one go: a row that begins in between would take the hold off
+                stop.hold.set()
+                self._durable.halt(batch, str(outcome["halt"]))
         # Without a session the row is others', and what went wrong here was perhaps only that: they say how it ends.
         if outcome.get("status") == LEFT or not self._alive(self._token):
             raise Left
