@@ -55,9 +55,7 @@ POINTS = {
     ),
     "intent written": Point(f"{LEDGER}.intend", after=True, when=lambda got, *_, **__: got[0] == "sent"),
     "id stored": Point(f"{LEDGER}.record", after=True),
-    "polling": Point(
-        "runway_node.engine.waiting:_tell", after=True, when=lambda _, task, *__: task and task.status == "running"
-    ),
+    "polling": Point("runway_node.client:Client.task", after=True),  # whatever it says: a busy machine asks late
     "succeeded": Point(f"{LEDGER}.move", after=True, when=lambda _, __, ___, to, *____, **_____: to == "succeeded"),
     "before stored": Point(f"{LEDGER}.keep", after=False),
     "stored": Point(f"{LEDGER}.keep", after=True),
