@@ -117,6 +117,7 @@ def test_a_templates_own_limit_holds_for_its_step(desk):
     assert (code, results[0]["status"], desk.creates) == (3, "refused", 0)
 
 
+@pytest.mark.slow
 def test_one_order_of_two_rows_counts_once(desk):
     """Rows that order the same thing are priced, and paid, once."""
     desk.template.write_text(desk.template.read_text().replace("${clip}-${look}", "${clip}"))
@@ -328,6 +329,7 @@ def test_jsonl_rows_keep_their_types(desk):
     assert probe(desk.out / "a-dusk.mp4").frames == 25
 
 
+@pytest.mark.slow
 def test_a_folder_is_rows_too(desk):
     """Each clip of a folder is a row of a template with one path var."""
     code, _, _ = desk.program("render", desk.template, "--rows", desk.folder, "-o", desk.out)
@@ -429,6 +431,7 @@ def test_a_missing_key_is_told_before_anything(desk, monkeypatch):
     assert "RUNWAYML_API_SECRET" in desk.noted
 
 
+@pytest.mark.slow
 def test_rows_are_ordered_as_they_stand(desk, monkeypatch):
     """Row 1 is ordered first, and each one after it in the table's order; here where one core prepares them."""
     monkeypatch.setattr("runway_node.batch.running.cores", lambda: 1)

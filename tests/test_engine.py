@@ -436,6 +436,7 @@ def test_a_queue_past_its_deadline_is_left(order):
     assert order.counted.deletes == 0
 
 
+@pytest.mark.slow
 def test_an_unknown_status_is_bounded_by_the_deadline(order):
     """A word that nobody documented keeps polling until the timeout."""
     wrong = Fault(where="poll", kind="unknown_status", times=None)

@@ -377,6 +377,7 @@ def test_a_field_is_a_plain_value(folder, settings, name, fields):
     refusal(lambda: look(Source(told, folder).recipe({}), settings))
 
 
+@pytest.mark.slow
 def test_five_hundred_steps_are_drawn_or_refused(folder, settings):
     """So many on top of one another are said to be too many before anything is paid."""
     steps = [{**PAID, "in": "own.mp4"}, *[{**TEXT, "size": 12}] * 499]

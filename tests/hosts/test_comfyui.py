@@ -138,6 +138,7 @@ def test_queued_again_it_costs_nothing(nodes, served, clip):
     assert "1 of 1 takes" in info
 
 
+@pytest.mark.slow
 def test_a_trim_is_honoured(nodes, served, counted):
     """The stream source is the whole file: what is sent, and comes back, is the window alone."""
     video, _ = order(nodes["RunwayVideoToVideo"], VideoFromFile(str(counted), start_time=0.4, duration=2.0))
@@ -346,6 +347,7 @@ def test_siblings_run_side_by_side(nodes, served, clip):
     assert turns.count(2) > 20
 
 
+@pytest.mark.slow
 def test_progress_is_shown(nodes, served, comfy, clip):
     """The bar rises to its end; the line under the node says phase and share."""
     slow(served, 1.0)
@@ -387,6 +389,7 @@ def test_what_can_run_is_let_through(nodes, served):
         assert nodes[node].validate_inputs(input_types=switched, prompt="noir") is True
 
 
+@pytest.mark.slow
 def test_keyframes_chain(nodes, served, clip):
     """Each node adds one; the step sends them all."""
     still = components(np.full((1, 90, 160, 3), 0.5, np.float32), 1).images
@@ -437,6 +440,7 @@ def test_over_the_limit_nothing_is_sent(nodes, served, clip):
     assert served.counters.creates == 0
 
 
+@pytest.mark.slow
 def test_a_take_is_had_again_without_paying(nodes, served, clip):
     """From the list, by the start of its digest, or by its task's id; untouched too."""
     first, _ = order(nodes["RunwayVideoToVideo"], VideoFromFile(str(clip)))
