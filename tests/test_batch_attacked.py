@@ -219,8 +219,9 @@ def test_ctrl_c_tells_what_it_cost_and_how_it_goes_on(desk, monkeypatch, flags, 
     assert (code, results[0]["status"]) == (130, "left"), desk.noted
     assert re.search(r"0 of 1 row done, 0 credits spent.*; the same command goes on with what is missing", desk.noted)
     assert "worker" not in desk.noted
-    assert desk(("a.mp4", "dusk"), flags=flags)[0] == 0
-    assert desk.creates == creates
+    assert results[0]["spent"] == ""
+    code, results = desk(("a.mp4", "dusk"), flags=flags)
+    assert (code, results[0]["spent"], desk.creates) == (0, "56", creates)
 
 
 def test_a_long_name_of_another_script(desk):
@@ -371,4 +372,31 @@ def test_a_price_of_parts_of_credits_fits_its_own_limit(desk, monkeypatch):
     row = {"provider": "runway", "name": "aleph2", "credits_per_second": 5.3, "credits_min": 0.3}
     monkeypatch.setenv("RUNWAY_NODE_MODELS", json.dumps([row]))
     code, results = desk(("a.mp4", "dusk"), ("b.mp4", "dusk"))
+    assert code == 0, results
+
+
+def test_spent_of_a_row_that_another_run_finished(desk, monkeypatch):
+    """What this run was charged is told, though another one's film is in the place."""
+    from runway_node.batch import work
+
+    honest = work.render
+
+    def render(*args, **more):
+        honest(*args, **more)
+        raise OutputError("it exists by now")
+
+    monkeypatch.setattr(work, "render", render)
+    _, results = desk(("a.mp4", "dusk"))
+    assert (desk.creates, results[0]["status"], results[0]["spent"]) == (1, "done", "56")
+
+
+def test_what_was_lost_is_ordered_anew_where_that_is_asked(desk):
+    """A row that was owned at the look, and is not: the limit of what was planned does not stand against --reorder."""
+    assert desk(("a.mp4", "dusk"))[0] == 0
+    shutil.rmtree(desk.out)
+    for folder in ("takes", "results"):
+        for path in desk.folder.parent.rglob(f"data/{folder}"):
+            shutil.rmtree(path)
+    desk.sandbox.tasks.clear()
+    code, results = desk(("a.mp4", "dusk"), flags=["--reorder"])
     assert code == 0, results

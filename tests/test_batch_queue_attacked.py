@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +23,7 @@ from .batches import desk_fixture  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.slow  # a queue polls
 DBOS = ("--engine", "dbos")
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -301,3 +306,81 @@ def test_a_failed_order_of_many_rows_is_paid_once(desk, monkeypatch):
         serve(durable, work_of(settings, durable), at_once=1, until_done="film")
     assert states() == ["failed"] * 4
     assert desk.creates == 1
+
+
+def test_a_cancel_is_heard_while_a_worker_ends(desk):
+    """A worker whose own batch is over finishes the rows it has of another one, and heeds that one's cancel."""
+    held = []
+
+    def work(job, stop):
+        if job["batch"] == "other":
+            held.append(stop.hold.wait(30))
+        return {"status": "done", "error": None, "exit_code": 0}
+
+    with Durable(load_settings()) as durable, ThreadPoolExecutor(1) as pool:
+        durable.enqueue("film", [{"row": 1, "batch": "film"}])
+        durable.enqueue("other", [{"row": 1, "batch": "other"}])
+        working = pool.submit(lambda: serve(durable, work, at_once=2, until_done="film"))
+        until(lambda: states("film") == ["done"] and states("other") == ["running"])
+        time.sleep(0.5)
+        durable.cancel("other")
+        working.result()
+    assert held == [True]
+
+
+def test_a_halt_is_not_lifted_before_it_is_written(desk, monkeypatch):
+    """Whoever looks while a row's end halts the batch leaves the hold on."""
+    honest = workers._Life._alive
+    monkeypatch.setattr(workers._Life, "_alive", lambda self, token: (time.sleep(0.3), honest(self, token))[1])
+    lifted = []
+
+    def work(job, stop):
+        if job["row"] == 1:
+            time.sleep(1)
+            return {"status": "failed", "error": "x", "exit_code": 1, "halt": "too many"}
+        assert stop.hold.wait(30)
+        end = time.monotonic() + 2
+        while time.monotonic() < end and not lifted:
+            lifted.extend([True] * (not stop.hold.is_set()))
+            time.sleep(0.001)
+        return {"status": "done", "error": None, "exit_code": 0}
+
+    with Durable(load_settings()) as durable:
+        durable.enqueue("film", [{"row": 1}, {"row": 2}])
+        serve(durable, work, at_once=2, until_done="film")
+    assert not lifted
+
+
+def test_two_renders_at_once(desk):
+    """Neither takes the other's rows for nobody's."""
+    runs = []
+    for number in (1, 2):
+        table = desk.folder / f"rows{number}.csv"
+        table.write_text("clip,look\n" + "".join(f"a.mp4,look {number} {row}\n" for row in range(3)))
+        words = ["render", desk.template, "--rows", table, "-o", desk.folder / f"out{number}", *DBOS]
+        runs.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "runway_node", *map(str, words)], text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+        )
+    said = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], "\n".join(said)
+
+
+def test_resumed_while_a_call_is_in_flight(desk, clips, monkeypatch):
+    """Of two calls and one slot, cancelled and resumed while the first is in flight: the second is sent in the end."""
+    monkeypatch.setenv("RUNWAY_NODE_MAX_CONCURRENCY", "1")
+    shutil.copyfile(clips(36), desk.folder / "a.mp4")
+    desk.template.write_text(desk.template.read_text().replace("2s", "36s"))
+    desk.sandbox.options = desk.sandbox.options.model_copy(update={"seconds_per_task": 5, "ready": None})
+    settings = load_settings()
+    put(desk, ("a.mp4", "dusk"))
+    with Durable(settings) as durable, ThreadPoolExecutor(1) as pool:
+        working = pool.submit(lambda: serve(durable, work_of(settings, durable), at_once=3, until_done="film"))
+        until(lambda: desk.creates == 1)
+        durable.cancel("film")
+        time.sleep(1.5)
+        durable.resume("film")
+        working.result()
+    assert (states(), desk.creates) == (["done"], 2)

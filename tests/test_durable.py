@@ -306,7 +306,7 @@ def test_what_is_over_can_be_forgotten(where, request, hasty):
     with crew.durable() as durable:
         for batch in ("film", "other"):
             durable.enqueue(batch, [{"row": 1}, {"row": 2}])
-        with pytest.raises(WrongUse, match="2 rows of batch film are not over"):
+        with pytest.raises(WrongUse, match="Batch film has 2 rows that are not over"):
             durable.forget("film")
         serve(durable, worker(crew.folder), until_done=ALL)
         assert durable.forget("film") == 2

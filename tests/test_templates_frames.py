@@ -280,6 +280,18 @@ def test_a_crop_that_is_none_is_told(edit, silent, fields, told):
         edit.look({"type": "effect", "in": silent, "name": "Crop", "with": fields})
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("Resize", {"height": 0}), ("Resize", {"width": -5}), ("Resize", {"new_size": [0, 9]}),
+     ("MultiplySpeed", {"factor": 0}), ("Margin", {"margin_size": -16})],
+    ids=str,
+)  # fmt: skip
+def test_a_size_that_is_none_is_refused(edit, silent, name, fields):
+    """Before anything is drawn, at its own field."""
+    with pytest.raises(TemplateError, match=r"steps\[0\]\.with\.\w+, line 1: .* is wrong: it must be"):
+        edit.look({"type": "effect", "in": silent, "name": name, "with": fields})
+
+
 @pytest.mark.parametrize(("out", "said"), [("odd.mp4", True), ("odd.mkv", True), ("odd.webm", False)])
 def test_an_odd_size_is_told(edit, silent, out, said):
     """Where the film would be one that many players refuse, with the mend."""

@@ -336,7 +336,7 @@ def test_a_font_that_is_none(folder, settings, content):
     [
         ("Z\u00fcrich, \u0142\u00f3d\u017a, 5 \u20ac, \u041f\u0440\u0438, \u0395\u03bb\u03bb, e\u0301", ""),
         ("To \u65e5", "has no letter '\u65e5' (CJK UNIFIED IDEOGRAPH-65E5). Name one that has it: `font`"),
-        ("\U0001f3ac", "(CLAPPER BOARD)"),
+        ("\U0001f3ac", "(CLAPPER BOARD)"), ("a\u1ac0b", "no letter"), ("\ue000", "no letter"),
     ],
 )  # fmt: skip
 def test_a_letter_is_never_a_box(folder, settings, text, told):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
+
+from runway_node.templates import TemplateError
 
 from .edits import edit_fixture, pictures, plain
 from .media_clips import barcode
@@ -22,8 +25,8 @@ def clip_fixture(tmp_path_factory):
         ({"type": "text", "text": "x", "fade": 5},
          "fades of 5 s and 5 s do not fit 2 s, for which it is seen: they are shortened"),
         ({"type": "text", "text": "x", "at": 1, "fade_in": 2}, "fades of 2 s do not fit 1 s, for which"),
-        ({"type": "text", "text": "x" * 80}, "the text runs out of the frame, "),
-        ({"type": "text", "text": "x", "position": [0, 175]}, "the text runs out of the frame, "),
+        ({"type": "text", "text": "x" * 80}, "it runs out of the frame, "),
+        ({"type": "text", "text": "x", "position": [0, 175]}, "it runs out of the frame, "),
         ({"type": "audio", "file": "tone", "fade_in": 2, "fade_out": "1s"}, "fades of 2 s and 1 s do not fit 2 s of"),
         ({"type": "audio", "gain": 3}, "the clip has no sound: nothing was done to it"),
     ],
@@ -61,3 +64,16 @@ def test_a_fade_in_alone_does_not_go(edit, tmp_path):
     assert levels[0] < 30
     assert levels[12] < levels[24] < levels[30]
     assert min(levels[30:]) > 200
+
+
+@pytest.mark.parametrize(("place", "told"), [([-9, 5], "it runs out of the frame, 9 pixels on the"), ([400, 5], "")])
+def test_an_overlay_beside_the_frame_is_told(edit, clip, tmp_path, place, told):
+    """Cut off it is noted, and refused where nothing of it would be seen."""
+    path = tmp_path / "logo.png"
+    Image.new("RGB", (40, 20)).save(path)
+    step = {"type": "overlay", "in": clip, "file": path, "position": place}
+    if told:
+        assert any(told in note for note in edit.look(step).warnings)
+    else:
+        with pytest.raises(TemplateError, match="It lies beside the frame of 320x180"):
+            edit.look(step)

@@ -413,3 +413,10 @@ def test_a_typo_is_underlined_where_it_is(validator):
     (error,) = validator.iter_errors({"version": 1, "steps": [{"type": "trim"}, {"type": "trim", "strat": 1}]})
     assert (list(error.path), error.validator) == (["steps", 1], "additionalProperties")
     assert "strat" in error.message
+
+
+def test_a_file_may_be_named_like_a_var(tmp_path):
+    """What has a file's ending is a file, before it is there too."""
+    text = ('version: 1\nvars: {logo: {type: path}, clip: {type: path}}\nsteps:\n'
+            '  - {type: overlay, in: "${clip}", file: "${logo}"}\n  - {type: overlay, file: logo2.png}\n')  # fmt: skip
+    Source(text, tmp_path).recipe({"clip": tmp_path / "a.mp4", "logo": tmp_path / "b.png"}, there=False)

@@ -17,7 +17,6 @@ class Meter:
 
     def __init__(self, tell: Tell | None = None) -> None:
         self._tell = tell
-        self._sent: set[str] = set()
         self._costs: dict[str, float | None] = {}
         self.stored: list[str] = []
         """Takes that are owned, by their place in the data folder."""
@@ -29,8 +28,8 @@ class Meter:
         task = event.task_id or ""
         self.ordered = self.ordered or bool(task)
         if event.phase == "submitted":
-            self._sent.add(task)
-        elif event.phase in ENDS and task in self._sent:
+            self._costs[task] = None  # until the provider says
+        elif event.phase in ENDS:
             self._costs[task] = event.credits
         elif event.phase == "stored":
             self.stored.append(event.message)
@@ -39,5 +38,5 @@ class Meter:
 
     @property
     def spent(self) -> float | None:
-        """Credits charged for what was sent here and is over; None where the provider does not say."""
+        """Credits charged for what was sent here, or came to its end here; None where the provider has not said."""
         return sum_known(list(self._costs.values()))

@@ -80,7 +80,7 @@ def work_of(
             raise Interrupted("This worker has not the folder of results")
         rank = (job.row, int(1000 * (began or 0)))  # the queue's own order
         starts.wait(rank, stop)
-        with opened(settings), starts.under_way(rank, _teller(tell, batch, job.row)) as heard:
+        with starts.under_way(rank, _teller(tell, batch, job.row)) as heard, opened(settings):
             outcome = render_row(job, settings, stop, heard, began=began)
         if outcome.kind == LedgerError.__name__:  # the database's fault: the row is not over, and others go on with it
             return ended(outcome, over=True) | {"status": LEFT}

@@ -66,11 +66,19 @@ def render_row(
         if isinstance(error, Interrupted) and not (stop.is_set() and (meter.ordered or error.task_id)):
             return _held(job, error, meter).model_copy(update=_paid(meter, settings))
         made = _meanwhile(job) if isinstance(error, (OutputError, StoreError)) else None
-        return failed(job.row, error, prompt, **_paid(meter, settings)) if made is None else kept(job, made)
+        paid = _paid(meter, settings)
+        if any(isinstance(one, Ambiguous) for one in all_of(error)):
+            paid["spent"] = None
+        return failed(job.row, error, prompt, **paid) if made is None else _kept(job, made, meter)
     except Exception as error:  # noqa: BLE001 - one bad row does not stop the others
         made = _meanwhile(job) if isinstance(error, OSError) else None
-        return failed(job.row, unforeseen(error), **_paid(meter, settings)) if made is None else kept(job, made)
-    return _done(job, rendered)
+        return failed(job.row, unforeseen(error), **_paid(meter, settings)) if made is None else _kept(job, made, meter)
+    return _done(job, rendered).model_copy(update={"spent": meter.spent})
+
+
+def _kept(job: Job, made: dict[str, Any], meter: Meter) -> Outcome:
+    """What another run put there, while this one paid perhaps."""
+    return kept(job, made).model_copy(update={"spent": meter.spent})
 
 
 def not_sent(job: Job) -> Outcome:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunwayNodeError
+from ..errors import RunwayNodeError, WrongUse
 from ..models.words import counted
 from .output import Show
 
@@ -52,7 +52,7 @@ def through_queue(
 
     batch = batch_name(asked.source.name, asked.outputs, every)
     make_folder(asked.outputs)
-    with Durable(asked.settings) as durable:
+    with Durable(asked.settings) as durable, _there(durable, here=not detach and durable.store.file is not None):
         before = [one for one in durable.status().batches if one.id == batch and one.stopped]
         count = durable.enqueue(batch, queued(batch, jobs, max_refusals), anew=True)
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
@@ -77,14 +77,25 @@ def _helpers(durable: Durable, asked: Asked, *, detach: bool) -> str:
     return f"; {counted(alive, 'worker')} there"
 
 
+@contextlib.contextmanager
+def _there(durable: Durable, *, here: bool) -> Iterator[None]:
+    """Count as a worker from before the rows are enqueued: else another `render` takes them for nobody's."""
+    if not here:
+        yield
+        return
+    with durable.present():
+        yield
+
+
 def _held_back(durable: Durable, batch: str) -> list[str]:
     """Keep back older batches that nobody works: the worker in this process would pay for them too."""
     found = durable.status()
     going = [one for one in found.batches if one.open and not one.stopped and one.id != batch]
-    if any(worker.alive for worker in found.workers):
-        return []  # theirs: whoever waits for them wants them
+    if sum(worker.alive for worker in found.workers) > 1:
+        return []  # another's: whoever waits for them wants them
     for one in going:
-        durable.cancel(one.id)
+        with contextlib.suppress(WrongUse):  # it came to its end meanwhile
+            durable.cancel(one.id)
     return [
         f"Batch {one.id}, whose {counted(one.open, 'row')} nobody works, is kept back; it goes on with its own render "
         f"command, or: runway-node batch resume {one.id}"
@@ -136,7 +147,7 @@ def _followed(
     on_event: Callable[[int, Event], None],
     on_outcome: Callable[[Outcome], None],
 ) -> str:
-    from ..batch.durable import OPEN
+    from ..batch.durable import OPEN, WAITING
 
     over: set[int] = set()
     while True:
@@ -150,8 +161,9 @@ def _followed(
                 over.add(row.number)
                 on_outcome(outcome_of(row))
         if rows <= over or stopped:
+            begun = {row.number for row in found.rows if row.state in OPEN - {WAITING}}
             for number in sorted(rows - over):
-                on_outcome(_left(number, batch, here=durable.store.file is not None))
+                on_outcome(_left(number, batch, here=durable.store.file is not None, begun=number in begun))
             return found.reason
 
 
@@ -170,9 +182,11 @@ def outcome_of(row: Row) -> Outcome:
     return Outcome.model_validate({**plain, "row": row.number, "status": status})
 
 
-def _left(number: int, batch: str, *, here: bool) -> Outcome:
+def _left(number: int, batch: str, *, here: bool, begun: bool) -> Outcome:
     from ..batch.work import failed
 
     mend = "The same command goes on with it" if here else f"See: runway-node batch status {batch}"
-    error = RunwayNodeError("Stopped before the row was over" if here else "The row is left to the workers", mend)
-    return failed(number, error).model_copy(update={"status": "left"})
+    what = "Stopped; a task that it has at the provider runs on and will be billed" if begun else "Stopped before it"
+    error = RunwayNodeError(what if here else "The row is left to the workers", mend)
+    status = "left" if begun or not here else "not sent"
+    return failed(number, error, spent=None if begun else 0.0).model_copy(update={"status": status})

@@ -104,7 +104,26 @@ def checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for field, parameter in fields.items():
         if parameter.default is inspect.Parameter.empty and field not in given:
             raise Unfit(f"{name} needs {field}", "with", hangs_on="nothing")
-    return {field: _checked(field, fields[field].annotation, value) for field, value in given.items()}
+    return {
+        field: _bounded(name, field, _checked(field, fields[field].annotation, value)) for field, value in given.items()
+    }
+
+
+POSITIVE = {
+    "Resize": ("width", "height", "new_size"), "MultiplySpeed": ("factor", "final_duration"),
+    "Crop": ("width", "height"),
+}  # fmt: skip
+NOT_NEGATIVE = {"Margin": ("margin_size", "left", "right", "top", "bottom")}
+"""Fields of which moviepy says nothing, or nothing clear, where they are less."""
+
+
+def _bounded(name: str, field: str, value: Any) -> Any:
+    numbers = _numbers(value)
+    if field in POSITIVE.get(name, ()) and any(number <= 0 for number in numbers):
+        raise Unfit(f"{said(value)} is wrong: it must be more than 0", "with", field)
+    if field in NOT_NEGATIVE.get(name, ()) and any(number < 0 for number in numbers):
+        raise Unfit(f"{said(value)} is wrong: it must be 0 or more", "with", field)
+    return value
 
 
 MOST = 20_000

@@ -17,6 +17,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageOps, UnidentifiedImageError
 
 from ..errors import SourceError
 from ..media.pictures import STILLS
+from ..models.words import counted
 from .letters import face as face_for
 from .pieces import SLACK, Piece, bounded, made
 from .problems import TemplateError
@@ -105,13 +106,19 @@ def too_long(fades: Sequence[Fraction], seconds: Fraction) -> str:
 
 
 def beyond(ink: Sequence[int], at: Sequence[int], frame: Sequence[int]) -> str:
-    """What to tell of words, drawn within the box *ink* of a layer that lies *at* a pixel, that leave the frame."""
+    """What to tell of what is drawn within the box *ink* of a layer that lies *at* a pixel, and leaves the frame.
+
+    Raises:
+        TemplateError: Nothing of it would be seen.
+
+    """
     (left, top, right, bottom), (x, y), (width, height) = ink, at, frame
+    beside = x + left >= width or y + top >= height or x + right <= 0 or y + bottom <= 0
+    if right > left and beside:
+        raise TemplateError(f"It lies beside the frame of {width}x{height}", "Place it within", place=("position",))
     out = {"left": -x - left, "top": -y - top, "right": x + right - width, "bottom": y + bottom - height}
-    sides = [f"{count} pixels on the {side}" for side, count in out.items() if count > 0]
-    if not sides:
-        return ""
-    return f"the text runs out of the frame, {', '.join(sides)}: mind its size, wrap and position"
+    sides = [f"{counted(count, 'pixel')} on the {side}" for side, count in out.items() if count > 0]
+    return f"it runs out of the frame, {', '.join(sides)}: mind its size and position" if sides else ""
 
 
 def window(at: Fraction, duration: Fraction | None, piece: Piece, layer: Any = None) -> tuple[int, int]:
@@ -119,7 +126,8 @@ def window(at: Fraction, duration: Fraction | None, piece: Piece, layer: Any = N
     start = piece.frame(at)
     if start >= piece.frames:
         raise SourceError(
-            f"It would begin at {float(at):g} s, after the clip's end at {float(piece.seconds):g} s", "Begin it earlier"
+            f"It would begin at {float(at):g} s, where no frame is left of the clip's {float(piece.seconds):g} s",
+            "Begin it earlier",
         )
     most = piece.frames - start
     if duration is not None:

@@ -20,6 +20,9 @@ NO_LETTER = "\uffff"
 """A noncharacter: every font shows its stand-in for what it has not."""
 
 
+_DRAWN = frozenset("Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Co Cn".split())  # noqa: SIM905
+"""Unicode's categories of what is seen."""
+
 LOOKED_AT = 64
 """Pixels: large enough to tell letters apart, and nothing to draw."""
 
@@ -53,7 +56,11 @@ def _bytes(font: Path | None) -> io.BytesIO:
 
 
 def _missing(found: Any, text: str) -> str:
-    """The first character that would be drawn as the font's stand-in; marks and spaces are not drawn alone."""
-    stand_in = bytes(found.getmask(NO_LETTER))
-    seen = (one for one in dict.fromkeys(text) if unicodedata.category(one)[0] in "LNPS")
-    return next((one for one in seen if bytes(found.getmask(one)) == stand_in), "")
+    """The first character that would be drawn as the font's stand-in; spaces and controls are not drawn."""
+
+    def box(one: str) -> bool:
+        before = "a" if unicodedata.category(one).startswith("M") else ""  # a mark is drawn on a letter
+        return bytes(found.getmask(before + one)) == bytes(found.getmask(before + NO_LETTER))
+
+    drawn = (one for one in dict.fromkeys(text) if unicodedata.category(one) in _DRAWN)
+    return next((one for one in drawn if box(one)), "")

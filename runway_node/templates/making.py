@@ -210,10 +210,11 @@ class Making:
         if isinstance(step, Text):
             font = None if step.font is None else placed(step.font, self.recipe.files, "font")
             layer, ink = layers.words(step, font, base.size)
-            self._tell(node, layers.beyond(ink, layers.corner(step.position, layer.size, base.size), base.size))
         else:
             assert isinstance(step, Overlay)
             layer = self._overlaid(node, step, base)
+            ink = (0, 0, int(layer.size[0]), int(layer.size[1]))
+        self._tell(node, layers.beyond(ink, layers.corner(step.position, layer.size, base.size), base.size))
         with about("at"):
             seconds = layers.shown(layer, step, piece)[1] / piece.fps
         told = layers.too_long(step.fades, seconds)

@@ -79,7 +79,7 @@ def _kept(fields: Mapping[str, Any], side: str, axis: str, whole: int) -> tuple[
     if long is not None and center is None and first is None and last is None:
         raise TemplateError(
             f"Crop's {side} alone cuts nothing",
-            f"Give {axis}1, {axis}2 or {axis}_center too: {whole / 2:g} is the middle",
+            f"Give {axis}1, {axis}2 or {axis}_center too: {whole // 2} is the middle",
             place=("with",),
         )
     if center is not None and long is not None:

@@ -94,13 +94,12 @@ class Known:
         if value in self.ids:
             return Ref(self.ids[value])
         path = self.files.find(value)
-        # A typo is one before the files are there, too: what is like a step, or like no file.
-        plain, like = path.name == value and not path.suffix, self._like(value, own)
-        if is_there(path) or not (self.there or plain or like):
+        plain = path.name == value and not path.suffix  # no file's name: a typo before the files are there, too
+        if is_there(path) or not (self.there or plain):
             return path
         if plain:
             raise self.no_step(value, own)
-        like = like or near_file(path)
+        like = self._like(value, own) or near_file(path)
         what = f"there is no step and no file {said(value)}"
         raise TemplateError(f"{what}; did you mean {like}?" if like else what, "" if like else "Check its name")
 

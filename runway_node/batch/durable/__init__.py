@@ -5,7 +5,7 @@ that two workers run is one order there, and the second adopts the first one's t
 """
 
 from .queue import library
-from .records import ALL, BEGAN, CANCELLED, LEFT, OPEN, Batch, OnChange, Outcome, Row, Status, Work, Worker
+from .records import ALL, BEGAN, CANCELLED, LEFT, OPEN, WAITING, Batch, OnChange, Outcome, Row, Status, Work, Worker
 from .verbs import VERSION, Durable
 from .workers import serve
 
@@ -16,6 +16,7 @@ __all__ = [
     "LEFT",
     "OPEN",
     "VERSION",
+    "WAITING",
     "Batch",
     "Durable",
     "OnChange",

@@ -7,14 +7,17 @@ the queue only spares the time to take it out.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from ...errors import Unknown, WrongUse
 from ...ledger import Ledger
+from ...models.words import counted
 from ...settings import Settings
 from .queue import Queue
 from .records import BEGAN, CANCELLED, DONE, LEFT, OPEN, RUNNING, Batch, Row, Status, Stopped, Worker
@@ -72,6 +75,16 @@ class Durable:
     def close(self) -> None:
         """Close all connections."""
         self._open.close()
+
+    @contextlib.contextmanager
+    def present(self) -> Iterator[None]:
+        """Count as a worker while this is open, though no row is taken yet."""
+        with self.ledger.holder() as token:
+            self.store.arrive(token, socket.gethostname(), os.getpid(), self.version)
+            try:
+                yield
+            finally:
+                self.store.leave(token)
 
     def enqueue(self, batch: str, jobs: Iterable[dict[str, Any]], *, anew: bool = False) -> int:
         """Enqueue what is missing of a batch, and anew what ended otherwise than done; how many.
@@ -169,9 +182,10 @@ class Durable:
         """
         found = self.status(batch).batches[0]
         if found.open:
-            raise WrongUse(
-                f"{found.open} rows of batch {batch} are not over", f"Wait, or first: runway-node batch cancel {batch}"
-            )
+            first = f"first: runway-node batch cancel {batch}"
+            mend = "let a worker finish them: runway-node worker --drain" if found.stopped else f"wait, or {first}"
+            rows = f"{counted(found.open, 'row')} that {'is' if found.open == 1 else 'are'} not over"
+            raise WrongUse(f"Batch {batch} has {rows}", mend[0].upper() + mend[1:])
         self.queue.forget(batch)
         if not self.queue.rows(batch):  # else somebody gave it again meanwhile
             self.store.forget(batch)

@@ -150,7 +150,7 @@ class _Life:
                 raise Left
             # Decided once: what a row that was begun has paid is finished whatever happens to its batch.
             why = self._durable.queue.once("begin", lambda: self._durable.store.stopped(batch))
-            if why is not None:
+            if why is not None and self._durable.store.stopped(batch) is not None:  # it may have been resumed since
                 return {"status": CANCELLED, "output": None, "error": why, "exit_code": 1}
             self._tell({"phase": "begun", **facts})
             outcome = self._do(batch, job)
@@ -184,6 +184,8 @@ class _Life:
             with self._holding:  # at once, and in one go: a row that begins in between would take the hold off
                 stop.hold.set()
                 self._durable.halt(batch, str(outcome["halt"]))
+        if outcome.get("status") == CANCELLED and self._durable.store.stopped(batch) is None:
+            raise Left  # its batch was resumed meanwhile: it is run again, and sends what was held
         # Without a session the row is others', and what went wrong here was perhaps only that: they say how it ends.
         if outcome.get("status") == LEFT or not self._alive(self._token):
             raise Left
@@ -197,11 +199,9 @@ class _Life:
         return not self.over.is_set()
 
     def look(self) -> None:
-        """Show oneself; hear of batches that were stopped; put back rows of who is gone, and ours that never ran."""
+        """Show oneself, and hear; put back rows of who is gone, and ours that never ran."""
         durable, token = self._durable, self._token
-        durable.store.beat(token, len(self._rows))
-        for batch in {parts(row)[0] for row in list(self._rows)}:
-            self._heeded(batch)
+        self.hear()
         held = durable.queue.held()
         for worker in self._dead({one.token for one in durable.store.workers()} | set(held)):
             self._put_back(worker, held.get(worker, []))
@@ -210,6 +210,12 @@ class _Life:
         idle = set(held.get(token, ())) - set(durable.queue.active())
         self._put_back(token, sorted(idle & self._unclaimed))
         self._unclaimed = idle
+
+    def hear(self) -> None:
+        """Show oneself, and hear which batches were stopped or go on."""
+        self._durable.store.beat(self._token, len(self._rows))
+        for batch in {parts(row)[0] for row in list(self._rows)}:
+            self._heeded(batch)
 
     def _dead(self, workers: set[str]) -> Iterator[str]:
         """Those that are gone, of the ones after us up to the next that lives: who all asked for all asked too much.
@@ -239,8 +245,13 @@ class _Life:
             raise
         finally:
             self._durable.queue.rest()
+            heard = time.monotonic()
             while self._rows and not stop.is_set() and not self.over.is_set():
                 time.sleep(0.05)
+                if time.monotonic() - heard > BEAT:
+                    heard = time.monotonic()
+                    with contextlib.suppress(LedgerError, SQLAlchemyError):
+                        self.hear() if self.lives() else None
             self.over.set()
             while self._rows:
                 time.sleep(0.05)
