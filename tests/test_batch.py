@@ -383,7 +383,7 @@ def test_a_column_that_is_nearly_a_var_is_told(desk):
     """A misspelt column would leave a default in all films; other columns may be there."""
     code, _ = desk(("a.mp4", "dusk"), heads=("clip", "loook"))
     assert code == 2
-    assert "did you mean look?" in desk.noted
+    assert "Name it look" in desk.noted
     assert desk(("a.mp4", "mine"), heads=("clip", "note"))[0] == 0
 
 

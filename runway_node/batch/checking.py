@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError, OverLimit, RunwayNodeError
+from ..errors import OutputError, OverLimit, RunwayNodeError, SourceError
 from ..media.opener import cores
 from ..models import dollars_of
 from ..planning import Plan
@@ -149,7 +149,8 @@ def _named(asked: Asked, row: Row, inputs: set[Input]) -> Checked:
         inputs.update(one for one in read if one is not None)
         name = asked.name or output_name(_pattern(asked, row, files), files, recipe.output.suffix)
         job = Job(
-            row=row.number, template=asked.source.text, folder=asked.source.folder, values=jsonable(values),
+            row=row.number, template=asked.source.text, file=asked.source.file, folder=asked.source.folder,
+            values=jsonable(values),
             outputs=asked.outputs, output=name, fingerprint="", policy=asked.policy, force=asked.force,
         )  # fmt: skip
     except RunwayNodeError as error:
@@ -187,7 +188,11 @@ def _looked(
     try:
         values = asked.source.values(job.values, Places(base=job.folder, anywhere=True))
         recipe = asked.source.recipe(brought(values, asked.settings, stop))
-        job = job.model_copy(update={"fingerprint": fingerprint(asked.source, values, recipe, hashes)})
+        try:
+            job = job.model_copy(update={"fingerprint": fingerprint(asked.source, values, recipe, hashes)})
+        except SourceError:  # a file that is not there: the look names the step
+            look(recipe, asked.settings, **asked.policy)
+            raise
         record = records.made(job.output, job.fingerprint)
         if record is not None:
             return replace(checked, job=job, outcome=kept(job, record))

@@ -35,6 +35,7 @@ class Job(Frozen):
     Args:
         row: Its number, from 1.
         template: The template's text.
+        file: Its name, for errors.
         folder: Where the template's own files are.
         values: Of its vars; files as absolute paths or s3://BUCKET/NAME, times as fractions.
         outputs: The folder, or the s3://BUCKET/PREFIX, that results go to.
@@ -47,6 +48,7 @@ class Job(Frozen):
 
     row: int
     template: str
+    file: str = "template"
     folder: Path
     values: dict[str, Any]
     outputs: str
@@ -63,7 +65,7 @@ class Job(Frozen):
             SourceError: A file in a bucket cannot be had.
 
         """
-        source = Source(self.template, self.folder, file="template")
+        source = Source(self.template, self.folder, file=self.file)
         values = source.values(self.values, Places(base=self.folder, anywhere=True))
         return source.recipe(brought(values, settings, stop))
 

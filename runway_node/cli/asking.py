@@ -53,7 +53,7 @@ def asked_for(
 def _check_columns(source: Source, table: Sequence[Row]) -> None:
     """Refuse a column that is nearly a var which no column is, or that can be none: a default would hold for all."""
     from ..batch.rows import TOLD
-    from ..templates.problems import nearest
+    from ..templates.problems import near
 
     own = next((name for name in TOLD if name in source.vars), None)
     if own is not None:
@@ -61,8 +61,8 @@ def _check_columns(source: Source, table: Sequence[Row]) -> None:
     columns = dict.fromkeys(name for row in table for name in row.cells)
     missing = [name for name in source.vars if name not in columns]
     for column in columns:
-        if column not in source.vars and (hint := nearest(column, missing)):
-            raise WrongUse(f"The column {column!r} is no var{hint}", "Rename it; other columns may be there")
+        if column not in source.vars and (like := near(column, missing)):
+            raise WrongUse(f"The column {column!r} is no var", f"Name it {like}; other columns may be there")
 
 
 def _check_missing(source: Source, rows: Path | None, table: Sequence[Row], given: dict[str, Any]) -> None:

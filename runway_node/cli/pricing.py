@@ -33,7 +33,7 @@ def priced(
     if dry_run:
         _table(show, checked)
     for one in checked if dry_run or table else ():
-        told = [one.outcome.error] if one.outcome and one.outcome.error else one.warnings if dry_run else ()
+        told = [one.outcome.error] if one.outcome and one.outcome.error else one.warnings
         for line in told:
             show.note(f"row {one.row.number}: {line}")
     show.note(_summary(checked, whole))

@@ -196,6 +196,7 @@ def _rendered(
 
     results = Results(asked.outputs, asked.rows, asked.settings, force=asked.force) if table else None
     over = [one.outcome for one in checked if one.outcome is not None]
+    before = {one.row.number: one.warnings for one in checked}  # told already
     jobs = [within(one) for one in checked if one.outcome is None and one.job is not None]
     outcomes: list[Outcome] = []
 
@@ -205,7 +206,8 @@ def _rendered(
         show.line({"phase": "row", **outcome.model_dump(mode="json")}) if show.json else None
         if outcome.status != "not sent" and table and outcome not in over:
             show.note(f"row {outcome.row} {outcome.status}: {outcome.error or outcome.output}")
-        for warning in outcome.warnings if table else ():
+        known = before.get(outcome.row, ())
+        for warning in [one for one in outcome.warnings if one not in known] if table else ():
             show.note(f"row {outcome.row} warning: {warning}")
         show.share("rows", len(outcomes) / len(checked), f"{len(outcomes)} of {len(checked)}")
 
