@@ -362,7 +362,7 @@ def test_two_renders_at_once(desk):
             subprocess.Popen(
                 [sys.executable, "-m", "runway_node", *map(str, words)], text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
+            )
         )
     said = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], "\n".join(said)
