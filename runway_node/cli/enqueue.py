@@ -52,7 +52,9 @@ def through_queue(
 
     batch = batch_name(asked.source.name, asked.outputs, every)
     make_folder(asked.outputs)
-    with Durable(asked.settings) as durable, _there(durable, here=not detach and durable.store.file is not None):
+    with Durable(asked.settings) as durable, contextlib.ExitStack() as there:
+        if not detach and durable.store.file is not None:
+            there.enter_context(durable.present())  # before the rows are: else another `render` takes them for nobody's
         before = [one for one in durable.status().batches if one.id == batch and one.stopped]
         count = durable.enqueue(batch, queued(batch, jobs, max_refusals), anew=True)
         show.line({"phase": "enqueued", "batch": batch, "rows": count}) if show.json else None
@@ -75,16 +77,6 @@ def _helpers(durable: Durable, asked: Asked, *, detach: bool) -> str:
     if not alive:
         return "; no worker is there yet: start one with runway-node worker"
     return f"; {counted(alive, 'worker')} there"
-
-
-@contextlib.contextmanager
-def _there(durable: Durable, *, here: bool) -> Iterator[None]:
-    """Count as a worker from before the rows are enqueued: else another `render` takes them for nobody's."""
-    if not here:
-        yield
-        return
-    with durable.present():
-        yield
 
 
 def _held_back(durable: Durable, batch: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -113,10 +113,6 @@ class Status:
 
     batches: tuple[Batch, ...] = ()
     workers: tuple[Worker, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """As JSON's values."""
-        return asdict(self)
 
 
 def key(batch: str, number: int, attempt: int = 1) -> str:

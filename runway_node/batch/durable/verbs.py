@@ -76,11 +76,15 @@ class Durable:
         """Close all connections."""
         self._open.close()
 
+    def arrive(self, token: str) -> None:
+        """Note that this process is a worker, under a token of the ledger's."""
+        self.store.arrive(token, socket.gethostname(), os.getpid(), self.version)
+
     @contextlib.contextmanager
     def present(self) -> Iterator[None]:
         """Count as a worker while this is open, though no row is taken yet."""
         with self.ledger.holder() as token:
-            self.store.arrive(token, socket.gethostname(), os.getpid(), self.version)
+            self.arrive(token)
             try:
                 yield
             finally:

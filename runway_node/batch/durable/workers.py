@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -93,7 +91,7 @@ def _live(
     with durable.ledger.holder() as token:
         life = _Life(durable, token, work, tell)
         with durable.queue.serving(token, at_once, life.run):
-            durable.store.arrive(token, socket.gethostname(), os.getpid(), durable.version)
+            durable.arrive(token)
             tell({"phase": "serving", "worker": token, "at_once": at_once})
             with life.ending(stop):
                 while not stop.wait(BEAT):
