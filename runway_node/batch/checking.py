@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from typing import Any
 
 from ..errors import OutputError, OverLimit, RunwayNodeError, SourceError
 from ..media.opener import cores
-from ..models import dollars_of
+from ..models import dollars_of, sum_known
 from ..planning import Plan
 from ..settings import Provider, Settings
 from ..storage import is_remote
@@ -269,6 +270,30 @@ def price(checked: Iterable[Checked], provider: Provider | None = None) -> Price
             dollars = None if dollars is None or priced is None else dollars + priced
             seconds += float(plan.to_pay)
     return Price(calls=calls, owned=owned, pays=pays, credits=whole, dollars=dollars, seconds=seconds)
+
+
+def held_to_plan(one: Checked) -> Job:
+    """A row's job, each of its paid steps allowed to pay what was planned and no more, whoever renders it."""
+    assert one.job is not None
+    if not one.plans:
+        return one.job
+    reorder = bool(one.job.policy.get("reorder"))
+    seconds, costs = zip(*(_at_most(plan, reorder=reorder) for _, plan in one.plans), strict=True)
+    most: dict[str, float] = {"max_seconds": max(1, *seconds)}
+    if None not in costs:
+        most["max_credits"] = max(0.01, *costs)
+    return one.job.model_copy(update={"policy": {**one.job.policy, **most}})
+
+
+def _at_most(plan: Plan, *, reorder: bool) -> tuple[int, float | None]:
+    """Seconds, whole ones, and credits that a run of the plan may pay: what is under way may come to nothing."""
+    standing = plan.standing or ("to pay",) * len(plan.segments)
+    calls = [
+        (segment.seconds, price)
+        for segment, price, word in zip(plan.segments, plan.prices, standing, strict=True)
+        if reorder or word != "owned"
+    ]
+    return math.ceil(sum(seconds for seconds, _ in calls)), sum_known([price for _, price in calls])
 
 
 def calls_to_pay(plan: Plan) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OverLimit
@@ -108,29 +107,6 @@ def _summary(checked: list[Checked], whole: Price) -> str:
     for (width, height), frames, fps in shapes if len(shapes) == 1 else ():
         parts += [f"{width}x{height}, {frames} frames at {float(fps):.6g} fps, {float(frames / fps):.2f} s"]
     return "; ".join(parts)
-
-
-def within(one: Checked) -> Any:
-    """The job, each of its paid steps allowed to pay what was planned and no more, whoever renders it.
-
-    What is under way, or unclear, may come to nothing, and then be ordered anew.
-    """
-    from ..models import sum_known
-
-    assert one.job is not None
-    if not one.plans:
-        return one.job
-    again = bool(one.job.policy.get("reorder"))
-    calls = [
-        [call for call, word in zip(zip(plan.segments, plan.prices, strict=True), words, strict=True)
-         if again or word != "owned"]
-        for _, plan in one.plans for words in [plan.standing or ["to pay"] * len(plan.segments)]
-    ]  # fmt: skip
-    costs = [sum_known([price for _, price in step]) for step in calls]
-    most: dict[str, float] = {"max_seconds": max([1, *(ceil(sum(part.seconds for part, _ in step)) for step in calls)])}
-    if None not in costs:
-        most["max_credits"] = max([0.01, *(cost for cost in costs if cost is not None)])
-    return one.job.model_copy(update={"policy": {**one.job.policy, **most}})
 
 
 def spent_in_words(checked: list[Checked], outcomes: list[Outcome]) -> str:

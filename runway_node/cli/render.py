@@ -15,7 +15,7 @@ from .asking import asked_for
 from .batches import Database
 from .order import detach_on_term
 from .output import Show, reporting
-from .pricing import facts, priced, spent_in_words, within
+from .pricing import facts, priced, spent_in_words
 
 if TYPE_CHECKING:
     from ..batch import Asked, Checked, Outcome, Results
@@ -192,12 +192,12 @@ def _rendered(
     show: Show, asked: Asked, checked: list[Checked], stop: Stop, run: Callable[..., str], *, table: bool
 ) -> tuple[list[Outcome], list[int]]:
     """What came of the rows; and the exit code of a table of them that cannot be written."""
-    from ..batch import Results
+    from ..batch import Results, held_to_plan
 
     results = Results(asked.outputs, asked.rows, asked.settings, force=asked.force) if table else None
     over = [one.outcome for one in checked if one.outcome is not None]
     before = {one.row.number: one.warnings for one in checked}  # told already
-    jobs = [within(one) for one in checked if one.outcome is None and one.job is not None]
+    jobs = [held_to_plan(one) for one in checked if one.outcome is None and one.job is not None]
     outcomes: list[Outcome] = []
 
     def note(outcome: Outcome) -> None:
